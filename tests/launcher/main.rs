@@ -1,0 +1,8 @@
+//! The launcher as its users have it: the program is the process that was started, with the library in it, and what
+//! cannot be wrapped is told before it starts.
+
+mod checkout;
+mod checks;
+mod common;
+mod preload;
+mod process;

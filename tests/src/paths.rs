@@ -1,0 +1,110 @@
+//! Where the things under test and the test programs are.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// The built library. `WSWRAP_LIBRARY` names another one.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn library() -> PathBuf {
+    artefact("WSWRAP_LIBRARY", "libwswrapper.so", "wswrapper")
+}
+
+/// The built launcher. `WSWRAP_LAUNCHER` names another one.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn launcher() -> PathBuf {
+    artefact("WSWRAP_LAUNCHER", "wswrap", "launcher")
+}
+
+/// A script of `tests/apps`, by its file name.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn script(file: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("apps")
+        .join(file);
+    assert!(path.is_file(), "{} is missing", path.display());
+    path
+}
+
+/// Compiles `tests/apps/NAME.c` and returns the program; once for each test process.
+///
+/// # Panics
+/// If the compiler is missing or complains.
+#[must_use]
+pub fn app(name: &str) -> PathBuf {
+    app_with(name, &[])
+}
+
+/// The same with more compiler flags, such as `-D_FORTIFY_SOURCE=2`. One name has one set of flags in a test process.
+///
+/// # Panics
+/// If the compiler is missing or complains.
+#[must_use]
+pub fn app_with(name: &str, flags: &[&str]) -> PathBuf {
+    static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
+    // A compilation that failed poisons the lock; the next test tells the same story by itself.
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = built.get_or_insert_default();
+    if let Some(path) = built.get(name) {
+        return path.clone();
+    }
+    let source = script(&format!("{name}.c"));
+    let directory = profile_directory().join("apps");
+    std::fs::create_dir_all(&directory)
+        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let program = directory.join(name);
+    // Test processes may run side by side: each compiles under a name of its own, and rename replaces atomically.
+    let draft = directory.join(format!("{name}.{}", std::process::id()));
+    let output = Command::new("cc")
+        .args(["-std=gnu11", "-O2", "-Wall", "-Werror", "-pthread"])
+        .args(flags)
+        .arg("-o")
+        .arg(&draft)
+        .arg(&source)
+        .output()
+        .unwrap_or_else(|error| panic!("cc cannot be run: {error}"));
+    assert!(
+        output.status.success(),
+        "{} does not compile:\n{}",
+        source.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    std::fs::rename(&draft, &program)
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    built.insert(name.to_owned(), program.clone());
+    program
+}
+
+/// The directory of the running test's profile, such as `target/debug`.
+pub(crate) fn profile_directory() -> PathBuf {
+    let test =
+        std::env::current_exe().unwrap_or_else(|error| panic!("no path of the test: {error}"));
+    // target/PROFILE/deps/NAME-HASH
+    test.ancestors()
+        .nth(2)
+        .unwrap_or_else(|| panic!("{} is not in a target directory", test.display()))
+        .to_path_buf()
+}
+
+fn artefact(variable: &str, file: &str, package: &str) -> PathBuf {
+    let path = match std::env::var_os(variable) {
+        Some(path) => PathBuf::from(path),
+        None => profile_directory().with_file_name("release").join(file),
+    };
+    assert!(
+        path.is_file(),
+        "{} is missing: build it with `cargo build --release -p {package}` (scripts/test does), or name another in {variable}",
+        path.display()
+    );
+    path
+}

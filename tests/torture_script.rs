@@ -1,0 +1,438 @@
+//! The client of the torture servers: does what the server asks for on its standard output, and keeps the transcript.
+//!
+//! A line `> VERB ARGUMENTS` is a request, any other line belongs to the transcript as it is; what the client finds out
+//! goes into a list of its own, since the two sides do not wait for each other at every step. `> N VERB` speaks of the
+//! client with the number N, in the order of their `connect`.
+//!
+//! | request | the client |
+//! |---|---|
+//! | `connect` | opens the next connection, its handshake included |
+//! | `knock` | opens a WebSocket connection and sends a part of the request, no more; plain: does nothing |
+//! | `tell` | writes a line to the server's standard input: all it was asked for is done |
+//! | `crowd N BYTES` | opens N connections at once, each sends BYTES and expects them back |
+//! | `send BYTES` | sends the next bytes of the pattern, cut and mixed with noise in every way |
+//! | `whole BYTES` | sends them in one frame |
+//! | `noise` | until the server says something, sends pieces of frames that carry no payload |
+//! | `tease BYTES` | sends some of that, then as `send` |
+//! | `ping`, `half`, `rest` | one frame without payload; the first part of one; its rest |
+//! | `expect BYTES`, `slow BYTES` | reads that much of the pattern; in small portions |
+//! | `echo BYTES` | sends and expects, a portion at a time |
+//! | `duplex BYTES` | sends and expects at the same time |
+//! | `records WRITERS COUNT BYTES` | expects whole records of several writers, each writer's in their order |
+//! | `close`, `fin`, `rst`, `drop` | ends as the dialect does; with a FIN alone; with a reset; closes all |
+//! | `end`, `gone` | expects the dialect's orderly end; any end but a reset; nothing before it |
+//!
+//! Contract: two runs of one scenario give the same transcript whenever the server sees the same; timing, sizes of
+//! buffers and the cutting of the stream do not show in it.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use wstests::{Client, End, Pending, Rng, Server, TIMEOUT, Wire};
+
+/// How long the server's next line is waited for between two pieces of noise.
+const PACE: Duration = Duration::from_millis(5);
+
+/// What both sides observed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Transcript {
+    /// The server's lines, without requests.
+    pub server: Vec<String>,
+    /// The client's findings.
+    pub client: Vec<String>,
+}
+
+/// Serves the requests of `server` until it says `done`, and lets it end.
+///
+/// # Panics
+/// If a connection fails or breaks a rule of the dialect, if the server ends without that line or finds something `WRONG`.
+pub fn play(server: &mut Server, wire: Wire, rng: &mut Rng) -> Transcript {
+    let transcript = thread::scope(|scope| {
+        let (sender, lines) = channel();
+        let server: &Server = server;
+        scope.spawn(move || {
+            // Each line is awaited with a deadline of its own; the server's death is a panic that names it.
+            loop {
+                let line = server.stdout_line();
+                let last = line == "done";
+                // The other side stops listening only when it has failed itself.
+                if sender.send(line).is_err() || last {
+                    return;
+                }
+            }
+        });
+        let script = Script {
+            server,
+            wire,
+            lines: Lines { lines, next: None },
+            peers: Vec::new(),
+            knocks: Vec::new(),
+            found: Vec::new(),
+        };
+        script.run(rng)
+    });
+    server.close_stdin();
+    let status = server.wait();
+    assert!(status.success(), "{status} after {transcript:#?}");
+    transcript
+}
+
+/// The byte at `position` of either direction of a connection; the same as in `apps/common.h`.
+fn pattern(position: usize) -> u8 {
+    (position * 31 + (position >> 8) * 7 + 11) as u8
+}
+
+fn stretch(position: usize, length: usize) -> Vec<u8> {
+    (position..position + length).map(pattern).collect()
+}
+
+/// The server's lines, the next of which can be waited for without being taken.
+struct Lines {
+    lines: Receiver<String>,
+    next: Option<String>,
+}
+
+impl Lines {
+    fn comes_within(&mut self, limit: Duration) -> bool {
+        if self.next.is_none() {
+            match self.lines.recv_timeout(limit) {
+                Ok(line) => self.next = Some(line),
+                Err(RecvTimeoutError::Timeout) => return false,
+                Err(RecvTimeoutError::Disconnected) => panic!("the server has said its last line"),
+            }
+        }
+        true
+    }
+
+    fn take(&mut self) -> String {
+        assert!(self.comes_within(TIMEOUT), "no line of the server in time");
+        self.next.take().unwrap_or_default()
+    }
+}
+
+/// A connection and how far its two directions are.
+struct Peer {
+    client: Client,
+    wire: Wire,
+    sent: usize,
+    got: usize,
+    /// What is left of a frame that was begun.
+    open: Vec<u8>,
+}
+
+impl Peer {
+    fn connect(server: &Server, wire: Wire, seed: u64) -> Self {
+        let client = Client::builder(wire)
+            .seed(seed)
+            .connect(server.addr())
+            .unwrap_or_else(|error| panic!("connect: {error}"));
+        Self {
+            client,
+            wire,
+            sent: 0,
+            got: 0,
+            open: Vec::new(),
+        }
+    }
+
+    fn next(&mut self, length: usize) -> Vec<u8> {
+        let bytes = stretch(self.sent, length);
+        self.sent += length;
+        bytes
+    }
+
+    fn send(&mut self, length: usize, rng: &mut Rng) {
+        let bytes = self.next(length);
+        self.client.send_split(&bytes, rng);
+    }
+
+    fn expect(&mut self, length: usize) {
+        let got = self.client.read_exact(length);
+        self.verify(&got);
+    }
+
+    fn verify(&mut self, got: &[u8]) {
+        let wrong = got
+            .iter()
+            .enumerate()
+            .find(|&(at, &byte)| byte != pattern(self.got + at));
+        assert_eq!(wrong, None, "the first wrong byte after {}", self.got);
+        self.got += got.len();
+    }
+
+    /// Portions small enough for the buffers on the way, so that neither side waits for the other for ever.
+    fn echo(&mut self, mut left: usize, rng: &mut Rng) {
+        while left > 0 {
+            let portion = rng.between(1, 4000).min(left);
+            self.send(portion, rng);
+            self.expect(portion);
+            left -= portion;
+        }
+    }
+
+    fn duplex(&mut self, length: usize, rng: &mut Rng) {
+        let bytes = self.next(length);
+        let got = self.client.exchange(&bytes, rng, length);
+        self.verify(&got);
+    }
+
+    fn slow(&mut self, mut left: usize, rng: &mut Rng) {
+        while left > 0 {
+            let portion = rng.between(1, 20_000).min(left);
+            self.expect(portion);
+            left -= portion;
+            thread::yield_now();
+        }
+    }
+
+    /// Sends the first part of a frame without payload, and nothing of it on plain TCP.
+    fn half(&mut self, rng: &mut Rng) {
+        let frame = empty(self.wire, rng);
+        let at = rng.between(0, frame.len());
+        self.client.raw(&frame[..at]);
+        self.open = frame[at..].to_vec();
+    }
+
+    fn rest(&mut self) {
+        self.client.raw(&std::mem::take(&mut self.open));
+    }
+
+    fn noise(&mut self, rng: &mut Rng, mut quiet: impl FnMut() -> bool) {
+        while quiet() {
+            self.half(rng);
+            // The pause is as long as the server is silent, so that it may see the half by itself.
+            quiet();
+            self.rest();
+        }
+    }
+
+    /// Nothing may come before the end.
+    fn end(&mut self) -> End {
+        let rest = self.client.read_to_end();
+        assert!(
+            rest.is_empty(),
+            "{} bytes that nobody expects before the end",
+            rest.len()
+        );
+        self.client.end().cloned().unwrap_or(End::Cut)
+    }
+
+    fn records(&mut self, writers: usize, count: usize, length: usize) {
+        let mut next = vec![0; writers];
+        for _ in 0..writers * count {
+            let record = self.client.read_exact(length);
+            let (writer, number) = (
+                usize::from(record[0]),
+                usize::from(record[1]) << 8 | usize::from(record[2]),
+            );
+            assert_eq!(
+                next.get(writer),
+                Some(&number),
+                "record {number} of writer {writer}"
+            );
+            next[writer] += 1;
+            let body = (writer * 16 + number % 16) as u8;
+            assert!(
+                record[3..].iter().all(|&byte| byte == body),
+                "record {number} of {writer} is torn: {record:02x?}"
+            );
+        }
+    }
+}
+
+/// A frame that carries nothing to the program.
+fn empty(wire: Wire, rng: &mut Rng) -> Vec<u8> {
+    let choose =
+        |choices: &[&[u8]], rng: &mut Rng| choices[rng.between(0, choices.len() - 1)].to_vec();
+    match wire {
+        Wire::Plain => Vec::new(),
+        Wire::Hixie75 | Wire::Hixie76 => choose(
+            &[&[0x00, 0xFF], &[0x80, 0x03, 1, 2, 3], &[0x81, 0x80, 0x00]],
+            rng,
+        ),
+        Wire::Rfc6455 | Wire::Rfc6455Base64 => {
+            let data = if wire == Wire::Rfc6455 { 0x82 } else { 0x81 };
+            // A ping with a payload, one without, a pong, an empty message, and one in two empty fragments. The keys are
+            // whatever they are: only the ping's payload is masked with one, and it may be anything.
+            choose(
+                &[
+                    &[0x89, 0x85, 9, 8, 7, 6, b'n', b'o', b'i', b's', b'e'],
+                    &[0x89, 0x80, 1, 2, 3, 4],
+                    &[0x8A, 0x80, 5, 6, 7, 8],
+                    &[data, 0x80, 4, 3, 2, 1],
+                    &[data & 0x0F, 0x80, 4, 3, 2, 1, 0x80, 0x80, 0, 0, 0, 0],
+                ],
+                rng,
+            )
+        }
+    }
+}
+
+/// One frame that carries nothing, whole: a ping where there are pings.
+fn ping(wire: Wire) -> &'static [u8] {
+    match wire {
+        Wire::Plain => &[],
+        Wire::Hixie75 | Wire::Hixie76 => &[0x00, 0xFF],
+        Wire::Rfc6455 | Wire::Rfc6455Base64 => &[0x89, 0x84, 0, 0, 0, 0, b'p', b'i', b'n', b'g'],
+    }
+}
+
+struct Script<'a> {
+    server: &'a Server,
+    wire: Wire,
+    lines: Lines,
+    peers: Vec<Option<Peer>>,
+    knocks: Vec<Pending>,
+    found: Vec<String>,
+}
+
+impl Script<'_> {
+    fn run(mut self, rng: &mut Rng) -> Transcript {
+        let mut said = Vec::new();
+        loop {
+            let line = self.lines.take();
+            eprintln!("{line}");
+            match line.strip_prefix("> ") {
+                Some(request) => self.request(&request.split(' ').collect::<Vec<_>>(), rng),
+                None => {
+                    assert!(!line.contains("WRONG"), "the server finds: {line}");
+                    let last = line == "done";
+                    said.push(line);
+                    if last {
+                        return Transcript {
+                            server: said,
+                            client: self.found,
+                        };
+                    }
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, words: &[&str], rng: &mut Rng) {
+        let number = |word: &str| {
+            word.parse::<usize>()
+                .unwrap_or_else(|_| panic!("no number: {words:?}"))
+        };
+        match words {
+            ["connect"] => {
+                let seed = self.peers.len() as u64 + 1;
+                self.peers
+                    .push(Some(Peer::connect(self.server, self.wire, seed)));
+            }
+            ["knock"] => self.knock(rng),
+            // All requests before this one are done, and what they sent is with the server's kernel.
+            ["tell"] => self.server.write_stdin(b"\n"),
+            ["crowd", clients, bytes] => self.crowd(number(clients), number(bytes)),
+            [index, verb, arguments @ ..] => {
+                let numbers: Vec<usize> = arguments.iter().map(|word| number(word)).collect();
+                self.one(number(index), verb, &numbers, rng);
+            }
+            _ => panic!("no such request: {words:?}"),
+        }
+    }
+
+    fn knock(&mut self, rng: &mut Rng) {
+        if self.wire == Wire::Plain {
+            return;
+        }
+        let mut pending = Client::builder(self.wire)
+            .begin(self.server.addr())
+            .unwrap_or_else(|error| panic!("knock: {error}"));
+        let part = rng.between(0, pending.left() - 1);
+        pending
+            .advance(part)
+            .unwrap_or_else(|error| panic!("knock: {error}"));
+        self.knocks.push(pending);
+    }
+
+    fn crowd(&mut self, clients: usize, bytes: usize) {
+        let (server, wire) = (self.server, self.wire);
+        thread::scope(|scope| {
+            for seed in 1..=clients as u64 {
+                scope.spawn(move || {
+                    let (mut peer, mut rng) = (Peer::connect(server, wire, seed), Rng::new(seed));
+                    peer.echo(bytes, &mut rng);
+                    peer.client.close(1000);
+                    peer.end();
+                    peer.client.assert_pongs();
+                });
+            }
+        });
+        self.found.push(format!("{clients} clients: echoed"));
+    }
+
+    fn one(&mut self, index: usize, verb: &str, numbers: &[usize], rng: &mut Rng) {
+        let slot = self
+            .peers
+            .get_mut(index)
+            .unwrap_or_else(|| panic!("no client {index}"));
+        let mut peer = slot
+            .take()
+            .unwrap_or_else(|| panic!("client {index} is gone"));
+        let mut finding = None;
+        match (verb, numbers) {
+            ("send", &[length]) => peer.send(length, rng),
+            ("whole", &[length]) => {
+                let bytes = peer.next(length);
+                peer.client.send(&bytes);
+            }
+            ("noise", []) => peer.noise(rng, || !self.lines.comes_within(PACE)),
+            ("tease", &[length]) => {
+                let mut left = 5;
+                peer.noise(rng, || {
+                    left -= 1;
+                    left > 0 && !self.lines.comes_within(PACE)
+                });
+                peer.send(length, rng);
+            }
+            ("ping", []) => peer.client.raw(ping(self.wire)),
+            ("half", []) => peer.half(rng),
+            ("rest", []) => peer.rest(),
+            ("expect", &[length]) => {
+                peer.expect(length);
+                finding = Some("expected bytes");
+            }
+            ("slow", &[length]) => {
+                peer.slow(length, rng);
+                finding = Some("expected bytes");
+            }
+            ("echo", &[length]) => {
+                peer.echo(length, rng);
+                finding = Some("echo");
+            }
+            ("duplex", &[length]) => {
+                peer.duplex(length, rng);
+                finding = Some("both directions");
+            }
+            ("records", &[writers, count, length]) => {
+                peer.records(writers, count, length);
+                finding = Some("records");
+            }
+            ("close", []) => peer.client.close(1000),
+            ("fin", []) => peer.client.shutdown_write(),
+            ("rst", []) => return peer.client.abort(),
+            ("drop", []) => return peer.client.close(1000),
+            ("end", []) => {
+                let orderly = match self.wire {
+                    Wire::Plain | Wire::Hixie75 => End::Fin,
+                    Wire::Hixie76 => End::Close(None, String::new()),
+                    Wire::Rfc6455 | Wire::Rfc6455Base64 => End::Close(Some(1000), String::new()),
+                };
+                assert_eq!(peer.end(), orderly, "the end that client {index} sees");
+                finding = Some("orderly end");
+            }
+            ("gone", []) => {
+                let end = peer.end();
+                assert!(end != End::Reset, "client {index}: {end:?}");
+                finding = Some("gone");
+            }
+            _ => panic!("no such request: {verb} {numbers:?}"),
+        }
+        if let Some(finding) = finding {
+            self.found.push(format!("client {index}: {finding}"));
+        }
+        self.peers[index] = Some(peer);
+    }
+}

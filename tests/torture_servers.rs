@@ -1,0 +1,175 @@
+//! Small C servers that do what servers do in every odd way, each run bare and wrapped in each dialect: the transcripts
+//! are the same.
+//!
+//! A scenario is one C function in `apps/torture_*.c`; it tells the client what to do (`torture_script.rs`), and a test is
+//! a line of the tables below.
+
+mod torture_script;
+
+use std::process::Command;
+
+use torture_script::play;
+use wstests::{Mode, Rng, Server, Wire, app, twin};
+
+fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(app(program));
+    command.arg("{port}").args(arguments);
+    command
+}
+
+/// One test for each scenario: bare and wrapped give the same transcript.
+macro_rules! scenarios {
+    ($module:ident, $program:literal: $($name:ident($($argument:literal),+))*) => {
+        mod $module {
+            use super::*;
+            $(
+                #[test]
+                fn $name() {
+                    twin(|| command($program, &[$($argument),+]), play);
+                }
+            )*
+        }
+    };
+}
+
+// Every reading call and every writing call, one-byte ones among them, several clients at once.
+scenarios! { io, "torture_io":
+    one_byte_reads_and_writes("one", "one")
+    read_and_write("read", "write")
+    readv_and_writev("readv", "writev")
+    recv_and_send("recv", "send")
+    recvfrom_and_sendto("recvfrom", "sendto")
+    recvmsg_and_sendmsg("recvmsg", "sendmsg")
+    checked_read_and_one_byte_writes("read_chk", "one")
+    checked_recv_and_writev("recv_chk", "writev")
+    checked_recvfrom_and_more_to_come("recvfrom_chk", "more")
+    one_byte_reads_and_sendmsg("one", "sendmsg")
+    readv_and_more_to_come("readv", "more")
+}
+
+scenarios! { flags, "torture_flags":
+    peeking_twice_sees_the_same("peek")
+    waitall_waits_for_all("waitall")
+    trunc_drops_bytes("trunc")
+    dontwait_on_a_blocking_socket("dontwait")
+    fionread_counts_payload("fionread")
+    non_blocking_by_fcntl_and_by_ioctl("nonblock")
+    receive_timeout("rcvtimeo")
+    send_timeout("sndtimeo")
+}
+
+/// The one thing that is not as bare: urgent data has no place in a WebSocket.
+#[test]
+fn urgent_data_is_refused() {
+    for wire in Wire::selected() {
+        let mut server = Server::start(Mode::of(wire), &mut command("torture_flags", &["oob"]));
+        let transcript = play(&mut server, wire, &mut Rng::new(1));
+        assert_eq!(
+            transcript.server,
+            ["send: EINVAL", "recv: EINVAL", "write: 1", "done"]
+        );
+        assert_eq!(transcript.client, ["client 0: expected bytes"]);
+    }
+}
+
+scenarios! { invariant_2_waiting_for_payload, "torture_wait":
+    poll("poll-readable")
+    ppoll("ppoll-readable")
+    checked_poll("poll_chk-readable")
+    checked_ppoll("ppoll_chk-readable")
+    select("select-readable")
+    pselect("pselect-readable")
+    epoll_wait("epoll_wait-readable")
+    epoll_pwait("epoll_pwait-readable")
+    epoll_pwait2("epoll_pwait2-readable")
+}
+
+scenarios! { waiting_for_room, "torture_wait":
+    poll("poll-writable")
+    ppoll("ppoll-writable")
+    select("select-writable")
+    pselect("pselect-writable")
+    epoll_wait("epoll_wait-writable")
+    epoll_pwait2("epoll_pwait2-writable")
+}
+
+scenarios! { invariant_1_waiting_for_a_connection, "torture_wait":
+    poll("poll-listening")
+    ppoll("ppoll-listening")
+    checked_poll("poll_chk-listening")
+    checked_ppoll("ppoll_chk-listening")
+    select("select-listening")
+    pselect("pselect-listening")
+    epoll_wait("epoll_wait-listening")
+    epoll_pwait("epoll_pwait-listening")
+    epoll_pwait2("epoll_pwait2-listening")
+}
+
+scenarios! { epoll, "torture_epoll":
+    edges_come_once_for_payload_alone("edges")
+    invariant_3_pushing_on_edges_until_eagain("push-until-eagain")
+    invariant_3_pushing_on_edges_until_a_short_write("push-until-short")
+    invariant_2_pulling_on_edges_until_eagain("pull-until-eagain")
+    invariant_2_pulling_on_edges_until_a_short_read("pull-until-short")
+    one_shot_with_worker_threads("oneshot")
+    nested("nested")
+    level_triggered_waits_sleep_through_noise("quiet")
+    epoll_and_select_and_a_blocking_recv("selecting")
+}
+
+scenarios! { signals, "torture_signal":
+    waits_are_interrupted("eintr")
+    waits_are_interrupted_amid_noise("eintr-noise")
+    waits_for_readiness_are_never_restarted("never-restarted")
+    reads_are_restarted("restarted")
+    an_interrupted_waitall_gives_its_part("part")
+    masks_are_in_force_while_the_call_waits("masks")
+}
+
+scenarios! { accepting, "torture_accept":
+    accept_and_accept4("variants")
+    receive_timeout_of_the_listener("timed")
+    four_threads("threads")
+    forked_workers("prefork")
+    forked_workers_that_poll("prefork-poll")
+    duplicates_of_the_listener("duplicate")
+    everything_from_3_up_is_closed_first("closing-all")
+    the_listener_is_closed_amid_handshakes("closed-listener")
+}
+
+scenarios! { invariant_5_descriptors, "torture_fds":
+    duplicates("duplicates")
+    numbers_taken_over("replaced")
+    numbers_used_again("reused")
+    invariant_4_unrelated_descriptors("unrelated")
+}
+
+scenarios! { invariant_5_fork, "torture_fork":
+    a_child_for_each_connection("per-connection")
+    the_last_owner_ends_it("last-owner")
+    one_process_reads_and_one_writes("apart")
+    fork_amid_a_frame("middle")
+    processes_take_turns("turns")
+    a_child_has_no_part_in_later_connections("later")
+}
+
+scenarios! { ending, "torture_end":
+    shutdown_of_writing("shut-wr")
+    shutdown_of_reading("shut-rd")
+    shutdown_of_both("shut-both")
+    reset_by_the_client("reset")
+    writing_to_a_client_that_is_gone("peer-closed")
+    fin_of_the_client("fin")
+    no_byte_before_a_close_is_lost("large-close")
+    no_byte_of_a_non_blocking_socket_is_lost("nonblocking-close")
+    exit_without_close("exiting")
+    exit_at_once_without_close("exiting-at-once")
+    twenty_connections_in_a_row("again")
+}
+
+scenarios! { threads, "torture_threads":
+    reading_and_writing_at_full_speed("both-ways")
+    three_writers("writers")
+    a_blocked_reader_holds_up_no_writer("blocked-reader")
+    a_blocked_writer_holds_up_no_reader("blocked-writer")
+}

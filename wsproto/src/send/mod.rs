@@ -1,0 +1,283 @@
+//! The sending half of a connection: payload in, frames out, however little of them the kernel takes.
+//!
+//! The rule kept here: **a write that is reported is a write that is sent.** Nobody may ever call again, so no payload
+//! that the program is told of waits here, and none that it is not told of is sent. A preparation commits nothing; what
+//! the kernel took of it, at any byte, is committed by `transmitted` or `transmitted_encoded`:
+//!
+//! - RFC 6455: a frame that is cut stays open with the length that it announced, and the next payload fills it. A cut
+//!   header keeps its rest. Pongs and Close wait for the end of an open frame.
+//! - hixie: a cut frame ends where the kernel stopped. The rest of one base64 quantum and `FF` wait as the tail, and the
+//!   last byte of that quantum is *owed*: it is not reported, so the program brings it again as the first byte of its next
+//!   write; there it is skipped, and reported once the tail is out.
+//! - RFC 6455 with base64: the frame stays open, at most six bits of a byte that was reported wait for the next payload;
+//!   the byte that completes the frame is owed as in hixie while characters of the frame wait.
+//!
+//! The one exception: where the owed byte is the only one that a call commits, it is reported and the tail waits all the
+//! same. Reporting nothing would be worse: the program could rightly send something else. It takes a kernel that has
+//! room for less than a frame of one byte (hixie), or for less than the last characters of an open frame (base64).
+
+mod encode;
+mod head;
+
+#[cfg(test)]
+mod tests;
+
+use crate::dialect::{Dialect, Encoding};
+use crate::receive::Pong;
+use encode::Carry;
+pub use head::Head;
+
+/// The sending half of a connection. Nothing is committed until `transmitted` says what the kernel took: prepare, send,
+/// report. A preparation that is not reported counts as not sent. No heap, 448 bytes at most.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    dialect: Dialect,
+    encoding: Encoding,
+    /// Unsent rests, which must go out first; behind them what else was prepared.
+    head: Head,
+    pong: Option<Pong>,
+    closing: Closing,
+    frame: Frame,
+    /// The program was not told of the last byte committed.
+    owed: bool,
+    prepared: Prepared,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    /// `close` was not called.
+    Open,
+    /// Close waits for a frame boundary.
+    Queued(u16),
+    /// The first byte of Close is out, or there is none in this dialect.
+    Begun,
+}
+
+/// The frame that is on the wire, not counting what waits in `head`.
+#[derive(Clone, Copy, Debug)]
+enum Frame {
+    /// None.
+    Boundary,
+    /// RFC 6455: `left` bytes of the announced payload, at least one, are not sent.
+    Verbatim { left: usize },
+    /// RFC 6455 with base64: so many of the announced characters, and of the bytes that they stand for, are not sent.
+    Base64 {
+        chars: usize,
+        bytes: usize,
+        carry: Carry,
+    },
+    /// hixie: `00` is out and nothing else.
+    Hixie,
+}
+
+/// What was prepared last and is not reported. The first three are the lengths of the parts of `head` behind the rests,
+/// in their order.
+#[derive(Clone, Copy, Debug, Default)]
+struct Prepared {
+    pong: usize,
+    close: usize,
+    header: usize,
+    /// Bytes of payload behind the head, as the program counts them but for the one owed.
+    payload: usize,
+    /// Characters that encode them.
+    chars: usize,
+    /// Bits left over behind these characters.
+    carry: Carry,
+    /// The payload given begins with the byte owed.
+    owed: bool,
+}
+
+impl Sender {
+    /// The most payload of one frame, in bytes.
+    pub const MAX_FRAME: usize = 65536;
+
+    /// The state right after the opening handshake. hixie is always [`Encoding::Base64`].
+    pub fn new(dialect: Dialect, encoding: Encoding) -> Self {
+        let encoding = match dialect {
+            Dialect::Hixie75 | Dialect::Hixie76 => Encoding::Base64,
+            Dialect::Rfc6455 => encoding,
+        };
+        Sender {
+            dialect,
+            encoding,
+            head: Head::new(),
+            pong: None,
+            closing: Closing::Open,
+            frame: Frame::Boundary,
+            owed: false,
+            prepared: Prepared::default(),
+        }
+    }
+
+    /// Whether payload travels as it is, behind a head ([`Sender::transmit_head`]), or must be encoded
+    /// ([`Sender::transmit_encoded`]).
+    pub fn is_verbatim(&self) -> bool {
+        self.encoding == Encoding::Binary
+    }
+
+    /// Queues a pong; an unsent older one is replaced. Ignored for hixie, and once Close is under way.
+    pub fn queue_pong(&mut self, pong: &Pong) {
+        if self.dialect == Dialect::Rfc6455 && self.closing != Closing::Begun {
+            self.pong = Some(pong.clone());
+        }
+    }
+
+    /// Queues Close (RFC 6455: with `code`; hixie-76: `FF 00`; hixie-75: nothing on the wire). Idempotent: the first
+    /// code counts. No frame is begun afterwards; an open one may still be filled, and Close waits for its end.
+    pub fn close(&mut self, code: u16) {
+        if self.closing == Closing::Open {
+            self.closing = match self.dialect {
+                Dialect::Hixie75 => Closing::Begun,
+                Dialect::Hixie76 | Dialect::Rfc6455 => Closing::Queued(code),
+            };
+        }
+    }
+
+    /// Whether [`Sender::close`] was called.
+    pub fn is_closing(&self) -> bool {
+        self.closing != Closing::Open
+    }
+
+    /// Whether Close is completely out. hixie-75 has none: at once, but for a tail that waits.
+    pub fn is_closed(&self) -> bool {
+        self.closing == Closing::Begun && self.waiting() == 0
+    }
+
+    /// Whether unsent rests, a pong or Close could go out at this point without payload.
+    pub fn wants_transmit(&self) -> bool {
+        self.waiting() > 0
+            || match self.frame {
+                // A preparation that is not reported holds the pong in `head`.
+                Frame::Boundary => {
+                    self.pong.is_some() || self.prepared.pong > 0 || self.close_is_queued()
+                }
+                Frame::Hixie => self.close_is_queued(),
+                Frame::Verbatim { .. } | Frame::Base64 { .. } => false,
+            }
+    }
+
+    /// Prepares what may go out without payload: unsent rests, and at a frame boundary pong and Close. Empty if there is
+    /// nothing. To be reported with [`Sender::transmitted`].
+    pub fn transmit_control(&mut self) -> Head {
+        self.prepare();
+        self.head.clone()
+    }
+
+    /// Verbatim: prepares to send up to `len` (> 0) bytes of payload. Returns what goes in front of them, and how many of
+    /// them may follow: those that an open frame lacks, else a new frame of at most [`Sender::MAX_FRAME`].
+    ///
+    /// That number is 0 only if `len` is 0, if no frame may begin because of [`Sender::close`], or if payload must be
+    /// encoded. To be reported with [`Sender::transmitted`].
+    pub fn transmit_head(&mut self, len: usize) -> (Head, usize) {
+        self.prepare();
+        self.prepared.payload = match (self.encoding, self.frame) {
+            (Encoding::Binary, Frame::Verbatim { left }) => len.min(left),
+            (Encoding::Binary, Frame::Boundary) if len > 0 && !self.is_closing() => {
+                let count = len.min(Self::MAX_FRAME);
+                self.prepared.header = self.head.push_header(head::BINARY, count);
+                count
+            }
+            _ => 0,
+        };
+        (self.head.clone(), self.prepared.payload)
+    }
+
+    /// The kernel took the first `sent` bytes of what [`Sender::transmit_head`] or [`Sender::transmit_control`] prepared:
+    /// the head, then payload. Commits exactly that and returns how many bytes of the payload the program is to be told.
+    /// 0 with `sent` 0 leaves everything as before the preparation.
+    pub fn transmitted(&mut self, sent: usize) -> usize {
+        let prepared = self.prepared;
+        let committed = self.commit_head(sent);
+        if committed.header_begun {
+            self.frame = Frame::Verbatim {
+                left: prepared.payload,
+            };
+        }
+        let Frame::Verbatim { left } = self.frame else {
+            return 0;
+        };
+        let count = committed.behind.min(prepared.payload);
+        self.frame = match left - count {
+            0 => Frame::Boundary,
+            left => Frame::Verbatim { left },
+        };
+        count
+    }
+
+    /// Whether Close waits to be begun.
+    fn close_is_queued(&self) -> bool {
+        matches!(self.closing, Closing::Queued(_))
+    }
+
+    /// Length of the rests that must go out before anything else.
+    fn waiting(&self) -> usize {
+        let Prepared {
+            pong,
+            close,
+            header,
+            ..
+        } = self.prepared;
+        self.head.len().saturating_sub(pong + close + header)
+    }
+
+    /// Begins a preparation: forgets one that was not reported, then puts pong and Close behind the rests.
+    fn prepare(&mut self) {
+        self.commit_head(0);
+        match self.frame {
+            Frame::Boundary => {
+                if let Some(pong) = self.pong.take() {
+                    self.prepared.pong = self.head.push_pong(&pong);
+                }
+                if let Closing::Queued(code) = self.closing {
+                    self.prepared.close = match self.dialect {
+                        Dialect::Rfc6455 => self.head.push_close(code),
+                        Dialect::Hixie75 | Dialect::Hixie76 => self.head.push(&[0xff, 0x00]),
+                    };
+                }
+            }
+            // The frame of which only `00` is out ends as an empty one.
+            Frame::Hixie if self.close_is_queued() => {
+                self.prepared.close = self.head.push(&[0xff, 0xff, 0x00])
+            }
+            Frame::Hixie | Frame::Verbatim { .. } | Frame::Base64 { .. } => {}
+        }
+    }
+
+    /// The kernel took `sent` bytes of what was prepared: commits what of them lies in the head. The part that is cut
+    /// keeps its rest; parts of which nothing went out are as before the preparation.
+    fn commit_head(&mut self, sent: usize) -> Committed {
+        let rest = self.waiting();
+        let Prepared {
+            pong,
+            close,
+            header,
+            ..
+        } = std::mem::take(&mut self.prepared);
+        let pong_end = rest + pong;
+        let close_end = pong_end + close;
+        let header_end = close_end + header;
+        if pong > 0 && sent <= rest && self.pong.is_none() {
+            self.pong = self.head.pong_at(rest..pong_end);
+        }
+        if close > 0 && sent > pong_end {
+            self.closing = Closing::Begun;
+            self.pong = None;
+            self.frame = Frame::Boundary;
+        }
+        let ends = [rest, pong_end, close_end, header_end];
+        let end = ends.into_iter().find(|end| sent <= *end).unwrap_or(sent);
+        self.head.keep(sent..end);
+        Committed {
+            header_begun: header > 0 && sent > close_end,
+            behind: sent.saturating_sub(header_end),
+        }
+    }
+}
+
+/// What [`Sender::commit_head`] found.
+struct Committed {
+    /// The first byte of the header of a frame is out.
+    header_begun: bool,
+    /// Bytes that went out behind the head.
+    behind: usize,
+}

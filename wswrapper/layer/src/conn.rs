@@ -1,0 +1,195 @@
+//! A wrapped connection: what is remembered between two calls.
+//!
+//! Everything here is small and none of it is payload. Receiving and sending have a lock each, held only across calls
+//! that do not block; `receive` is taken before `send`, and `send` then only if it is free.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+use wsproto::{Accepted, Dialect, Encoding, Receiver, Sender};
+
+use crate::owners::Owners;
+use crate::slots::Recycle;
+use crate::sys::{Errno, PeerAddr};
+
+/// One connection, shared by all descriptors of this process that name it.
+pub struct Conn {
+    /// Descriptors of this process that name the connection.
+    pub fds: AtomicU32,
+    /// The way in.
+    pub receive: Mutex<Receive>,
+    /// Counts what was taken from the kernel's queue: a peek from before is stale once it has changed.
+    pub taken: AtomicU32,
+    /// The way out.
+    pub send: Mutex<Send>,
+    /// Wakes those who wait for [`Send::busy`] to end.
+    pub idle: Condvar,
+    flags: AtomicU8,
+}
+
+/// Frames from this size on are received without a look ahead.
+const LARGE_FRAME: u64 = 4096;
+
+/// The receiver has a pong or the answer to a Close for the sender.
+const ANSWER: u8 = 1;
+/// The kernel has not taken all of what we had to say without payload.
+const UNSENT: u8 = 2;
+
+/// The receiving half.
+pub struct Receive {
+    /// The decoder.
+    pub decoder: Receiver,
+    /// Payload travels as it is, so that it can be received straight into the program's buffer.
+    pub plain: bool,
+    /// Bytes at the front of the kernel's queue that the decoder has already seen; none of them is payload.
+    pub skip: usize,
+    /// An error that a look at the queue took from the kernel; the next read reports it.
+    pub error: Option<Errno>,
+    /// Whether the end of the stream has been handed on to the sender and the kernel.
+    pub ended: bool,
+    /// Payload bytes delivered.
+    pub bytes: u64,
+    /// What the log says of the connection; kept only where it is asked for.
+    pub about: Option<Box<About>>,
+}
+
+/// The sending half.
+pub struct Send {
+    /// The encoder.
+    pub encoder: Sender,
+    /// What [`Send::encoder`] was made for.
+    pub dialect: Dialect,
+    /// See [`Send::dialect`].
+    pub encoding: Encoding,
+    /// A thread waits in the kernel with what was prepared last.
+    pub busy: bool,
+    /// The stream has ended: our side is shut down too once Close is out.
+    pub hang_up: bool,
+    /// That was done.
+    pub hung_up: bool,
+    /// Payload bytes sent.
+    pub bytes: u64,
+    /// The processes that use the connection, once there can be more than one.
+    pub owners: Option<Owners>,
+}
+
+/// What the log says of a connection.
+pub struct About {
+    /// The client.
+    pub peer: PeerAddr,
+}
+
+impl Conn {
+    /// Begins a connection in an unused object.
+    pub fn open(&self, accepted: &Accepted, about: Option<Box<About>>) {
+        *self.receive.lock() = Receive {
+            decoder: Receiver::new(accepted.dialect, accepted.encoding),
+            plain: (accepted.dialect, accepted.encoding) == (Dialect::Rfc6455, Encoding::Binary),
+            about,
+            ..Receive::default()
+        };
+        *self.send.lock() = Send {
+            encoder: Sender::new(accepted.dialect, accepted.encoding),
+            dialect: accepted.dialect,
+            encoding: accepted.encoding,
+            ..Send::default()
+        };
+        self.flags.store(0, Ordering::Relaxed);
+        self.fds.store(1, Ordering::Release);
+    }
+
+    /// Notes that the receiver has something for the sender.
+    pub fn set_answer(&self) {
+        self.flags.fetch_or(ANSWER, Ordering::SeqCst);
+    }
+
+    /// Takes that note.
+    pub fn take_answer(&self) -> bool {
+        self.flags.fetch_and(!ANSWER, Ordering::SeqCst) & ANSWER != 0
+    }
+
+    /// Whether [`Conn::set_answer`] waits to be taken.
+    pub fn has_answer(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & ANSWER != 0
+    }
+
+    /// Notes whether something waits for room in the kernel's send queue.
+    pub fn set_unsent(&self, unsent: bool) {
+        if unsent {
+            self.flags.fetch_or(UNSENT, Ordering::Relaxed);
+        } else if self.is_unsent() {
+            self.flags.fetch_and(!UNSENT, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether something waits for room in the kernel's send queue.
+    pub fn is_unsent(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & UNSENT != 0
+    }
+}
+
+impl Receive {
+    /// Between frames of a stream of large ones: the next header is best received on its own.
+    pub fn expects_large(&self) -> bool {
+        self.plain
+            && self.skip == 0
+            && self.decoder.frame_len() >= LARGE_FRAME
+            && self.decoder.overhead() > 0
+    }
+}
+
+impl Default for Conn {
+    fn default() -> Self {
+        Conn {
+            fds: AtomicU32::new(0),
+            receive: Mutex::default(),
+            taken: AtomicU32::new(0),
+            send: Mutex::default(),
+            idle: Condvar::new(),
+            flags: AtomicU8::new(0),
+        }
+    }
+}
+
+impl Recycle for Conn {
+    fn recycle(&self) {
+        *self.receive.lock() = Receive::default();
+        *self.send.lock() = Send::default();
+    }
+}
+
+impl Default for Receive {
+    fn default() -> Self {
+        Receive {
+            decoder: Receiver::new(Dialect::Rfc6455, Encoding::Binary),
+            plain: true,
+            skip: 0,
+            error: None,
+            ended: false,
+            bytes: 0,
+            about: None,
+        }
+    }
+}
+
+impl Default for Send {
+    fn default() -> Self {
+        Send {
+            encoder: Sender::new(Dialect::Rfc6455, Encoding::Binary),
+            dialect: Dialect::Rfc6455,
+            encoding: Encoding::Binary,
+            busy: false,
+            hang_up: false,
+            hung_up: false,
+            bytes: 0,
+            owners: None,
+        }
+    }
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.peer)
+    }
+}

@@ -1,0 +1,412 @@
+//! epoll(7): registrations of what is ours carry our own data, and their events are filtered on the way out.
+//!
+//! The kernel's epoll instance stays the program's. A registration of a wrapped descriptor is made with a token instead of
+//! the program's data, because an event says nothing but its data, and the descriptor is needed. A listener is registered
+//! twice: itself, and its hub of handshakes, with the same events.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use libc::{
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLONESHOT, POLLIN, c_int, epoll_event,
+    pollfd,
+};
+use parking_lot::Mutex;
+
+use crate::Layer;
+use crate::ready::Behind;
+use crate::slots::{Recycle, Ref, Slot};
+use crate::sys::{Errno, Fd, Result, Sys};
+use crate::wait::{Deadline, Limits};
+
+/// An epoll instance, shared by all descriptors of this process that name it.
+#[derive(Default)]
+pub struct Epoll {
+    /// Descriptors of this process that name the instance.
+    pub fds: AtomicU32,
+    /// Registrations of wrapped descriptors, by number. One stays after its descriptor was closed, as the kernel's own
+    /// does while the connection lives on elsewhere; the number's next registration replaces it.
+    pub registered: Mutex<HashMap<Fd, Registration>>,
+    /// How many there are.
+    count: AtomicUsize,
+    generation: AtomicU32,
+}
+
+/// What the program registered.
+#[derive(Clone, Copy)]
+pub struct Registration {
+    target: Slot,
+    events: u32,
+    data: u64,
+    generation: u32,
+}
+
+/// A token: 32 bits that no program uses by accident, then whether it is the hub's, the generation, the descriptor.
+#[derive(Clone, Copy)]
+struct Token {
+    fd: Fd,
+    generation: u32,
+    hub: bool,
+}
+
+const FD_BITS: u32 = 20;
+const GENERATION_BITS: u32 = 11;
+const GENERATIONS: u32 = 1 << GENERATION_BITS;
+
+impl Token {
+    fn pack(self, magic: u32) -> u64 {
+        let low = u32::from(self.hub) << 31 | self.generation << FD_BITS | self.fd as u32;
+        u64::from(magic) << 32 | u64::from(low)
+    }
+
+    fn unpack(data: u64, magic: u32) -> Option<Self> {
+        let low = data as u32;
+        (data >> 32 == u64::from(magic)).then_some(Token {
+            fd: (low & ((1 << FD_BITS) - 1)) as Fd,
+            generation: low >> FD_BITS & (GENERATIONS - 1),
+            hub: low >> 31 != 0,
+        })
+    }
+}
+
+impl Recycle for Epoll {
+    fn recycle(&self) {
+        *self.registered.lock() = HashMap::new();
+        self.count.store(0, Ordering::Relaxed);
+    }
+}
+
+impl<S: Sys> Layer<S> {
+    /// `fd` is a fresh epoll instance.
+    pub fn epoll_created(&self, fd: Fd) {
+        self.forget(fd);
+        self.adopt_epoll(fd, Slot::Unknown);
+    }
+
+    fn adopt_epoll(&self, fd: Fd, current: Slot) {
+        if let Some(epoll) = self.epolls.allocate() {
+            epoll.fds.store(1, Ordering::Release);
+            let index = epoll.keep();
+            if !self.slots.exchange(fd, current, Slot::Epoll(index)) {
+                self.epolls.release(index);
+            }
+        }
+    }
+
+    fn epoll(&self, fd: Fd) -> Option<Ref<'_, Epoll>> {
+        let slot = self.slots.get(fd);
+        let Slot::Epoll(index) = slot else {
+            return None;
+        };
+        self.epolls
+            .acquire(index)
+            .filter(|_| self.slots.get(fd) == slot)
+    }
+
+    /// Whether the epoll instance `fd` has registrations of ours.
+    pub fn epoll_concerns(&self, fd: Fd) -> bool {
+        self.epoll(fd)
+            .is_some_and(|epoll| epoll.count.load(Ordering::Acquire) > 0)
+    }
+
+    /// Whether the events of `fd` need a look: it is an epoll instance. Another thread may register what is ours while
+    /// this one waits, so it does not matter what is registered before.
+    pub fn is_epoll(&self, fd: Fd) -> bool {
+        matches!(self.slots.get(fd), Slot::Epoll(_))
+    }
+
+    /// Whether epoll_ctl(2) for `fd` is ours to serve.
+    pub fn epoll_ctl_concerns(&self, fd: Fd) -> bool {
+        match self.slots.get(fd) {
+            Slot::Unknown => self.listener(fd).is_some(),
+            Slot::Conn(_) | Slot::Listener(_) | Slot::Epoll(_) | Slot::Private => true,
+            Slot::Plain | Slot::OtherListener => false,
+        }
+    }
+
+    /// epoll_ctl(2) for a descriptor of ours.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn epoll_ctl(
+        &self,
+        epoll_fd: Fd,
+        op: c_int,
+        fd: Fd,
+        event: Option<epoll_event>,
+    ) -> Result<()> {
+        let target = self.slots.get(fd);
+        if target == Slot::Private {
+            return Err(Errno(libc::EBADF));
+        }
+        if let slot @ (Slot::Unknown | Slot::Plain) = self.slots.get(epoll_fd) {
+            self.adopt_epoll(epoll_fd, slot);
+        }
+        let (Some(epoll), true) = (
+            self.epoll(epoll_fd),
+            matches!(op, EPOLL_CTL_ADD | EPOLL_CTL_MOD | EPOLL_CTL_DEL),
+        ) else {
+            return self.sys.epoll_ctl(epoll_fd, op, fd, event);
+        };
+        let hub = self
+            .listener(fd)
+            .and_then(|listener| self.hub_fd(&listener));
+        // The lock is held across the call, which does not block: an event of the registration finds it here.
+        let mut registered = epoll.registered.lock();
+        let Some(event) = event.filter(|_| op != EPOLL_CTL_DEL) else {
+            self.sys.epoll_ctl(epoll_fd, op, fd, event)?;
+            registered.remove(&fd);
+            epoll.count.store(registered.len(), Ordering::Release);
+            if let Some(hub) = hub {
+                let _ = self.sys.epoll_ctl(epoll_fd, op, hub, None);
+            }
+            return Ok(());
+        };
+        let generation = epoll.generation.fetch_add(1, Ordering::Relaxed) % GENERATIONS;
+        let token = |hub| {
+            Token {
+                fd,
+                generation,
+                hub,
+            }
+            .pack(self.magic)
+        };
+        let ours = |hub| {
+            Some(epoll_event {
+                events: event.events,
+                u64: token(hub),
+            })
+        };
+        self.sys.epoll_ctl(epoll_fd, op, fd, ours(false))?;
+        if let Some(hub) = hub {
+            if self.sys.epoll_ctl(epoll_fd, op, hub, ours(true)).is_err() {
+                // It was there, or not there, from another time: bring it to the same state.
+                let other = if op == EPOLL_CTL_ADD {
+                    EPOLL_CTL_MOD
+                } else {
+                    EPOLL_CTL_ADD
+                };
+                let _ = self.sys.epoll_ctl(epoll_fd, other, hub, ours(true));
+            }
+        }
+        registered.insert(
+            fd,
+            Registration {
+                target,
+                events: event.events,
+                data: event.u64,
+                generation,
+            },
+        );
+        epoll.count.store(registered.len(), Ordering::Release);
+        Ok(())
+    }
+
+    /// epoll_pwait2(2).
+    ///
+    /// # Errors
+    /// Those of epoll_wait(2).
+    pub fn epoll_wait(
+        &self,
+        epoll_fd: Fd,
+        events: &mut [epoll_event],
+        limits: Limits<'_>,
+    ) -> Result<usize> {
+        let Some(epoll) = self.epoll(epoll_fd) else {
+            return self
+                .sys
+                .epoll_wait(epoll_fd, events, limits.timeout, limits.mask);
+        };
+        let deadline = Deadline::after(&self.sys, limits.timeout);
+        loop {
+            let n = self.sys.epoll_wait(
+                epoll_fd,
+                events,
+                deadline.remaining(&self.sys),
+                limits.mask,
+            )?;
+            if n == 0 {
+                return Ok(0);
+            }
+            let events = events.get_mut(..n).unwrap_or_default();
+            if epoll.count.load(Ordering::Acquire) == 0 {
+                return Ok(n);
+            }
+            let kept = self.translate(epoll_fd, &epoll, events);
+            if kept > 0 {
+                return Ok(kept);
+            }
+        }
+    }
+
+    /// Gives the events the program's data, drops the false ones, and returns how many are left, at the front.
+    fn translate(&self, epoll_fd: Fd, epoll: &Epoll, events: &mut [epoll_event]) -> usize {
+        let mut kept = 0;
+        for i in 0..events.len() {
+            let Some(mut event) = events.get(i).copied() else {
+                break;
+            };
+            let keep = match Token::unpack(event.u64, self.magic) {
+                None => true,
+                Some(token) => {
+                    let registered = epoll.registered.lock().get(&token.fd).copied();
+                    match registered
+                        .filter(|registration| registration.generation == token.generation)
+                    {
+                        None => false,
+                        Some(registration) => {
+                            let duplicate = |other: &epoll_event| {
+                                let other = Token::unpack(other.u64, self.magic);
+                                other.is_some_and(|other| {
+                                    other.fd == token.fd && other.hub != token.hub
+                                })
+                            };
+                            let again = matches!(registration.target, Slot::Listener(_))
+                                && events
+                                    .get(i + 1..)
+                                    .unwrap_or_default()
+                                    .iter()
+                                    .any(duplicate);
+                            // The listener and its hub in one go: the second of them answers for both.
+                            !again && self.see(epoll_fd, token, registration, &mut event)
+                        }
+                    }
+                }
+            };
+            if let (true, Some(place)) = (keep, events.get_mut(kept)) {
+                *place = event;
+                kept += 1;
+            }
+        }
+        kept
+    }
+
+    /// Looks behind one event of ours. Returns whether the program gets it.
+    fn see(
+        &self,
+        epoll_fd: Fd,
+        token: Token,
+        registration: Registration,
+        event: &mut epoll_event,
+    ) -> bool {
+        let reported = event.events;
+        event.u64 = registration.data;
+        event.events = match registration.target {
+            _ if self.slots.get(token.fd) != registration.target => reported,
+            Slot::Listener(_) => {
+                let waits = self
+                    .listener(token.fd)
+                    .is_some_and(|l| self.connection_waits(token.fd, &l));
+                let others = if token.hub {
+                    0
+                } else {
+                    reported & !(EPOLLIN as u32)
+                };
+                if waits {
+                    others | registration.events & EPOLLIN as u32
+                } else {
+                    others
+                }
+            }
+            _ => self.filter_fd(token.fd, reported),
+        };
+        if registration.events & EPOLLONESHOT as u32 != 0 {
+            self.settle_oneshot(epoll_fd, token, registration, event.events != 0);
+        }
+        event.events != 0
+    }
+
+    /// A one-shot registration is disarmed by the event that the program gets, and by no other.
+    fn settle_oneshot(&self, epoll_fd: Fd, token: Token, registration: Registration, given: bool) {
+        let hub = self
+            .listener(token.fd)
+            .and_then(|listener| self.hub_fd(&listener));
+        let set = |fd: Fd, hub: bool| {
+            let events = if given {
+                EPOLLONESHOT as u32
+            } else {
+                registration.events
+            };
+            let data = Token { hub, ..token }.pack(self.magic);
+            let _ = self.sys.epoll_ctl(
+                epoll_fd,
+                EPOLL_CTL_MOD,
+                fd,
+                Some(epoll_event { events, u64: data }),
+            );
+        };
+        if !given || hub.is_some() {
+            set(token.fd, false);
+        }
+        if let Some(hub) = hub {
+            set(hub, true);
+        }
+    }
+
+    /// What is behind the report that a nested epoll instance has events.
+    pub(crate) fn behind_epoll(&self, fd: Fd, index: u32, nesting: c_int) -> Behind {
+        let Some(epoll) = self.epolls.acquire(index) else {
+            return Behind::Something;
+        };
+        if nesting == 0 || epoll.count.load(Ordering::Acquire) == 0 {
+            return Behind::Something;
+        }
+        let targets: Vec<(Fd, Slot)> = epoll
+            .registered
+            .lock()
+            .iter()
+            .map(|(fd, r)| (*fd, r.target))
+            .collect();
+        let mut polls: Vec<pollfd> = targets
+            .iter()
+            .map(|(fd, _)| pollfd {
+                fd: *fd,
+                events: POLLIN,
+                revents: 0,
+            })
+            .collect();
+        // A closed descriptor is POLLNVAL, no error.
+        let _ = self.sys.poll(&mut polls, Some(Duration::ZERO), None);
+        for (poll, (fd, target)) in polls.iter().zip(targets) {
+            if self.slots.get(fd) != target {
+                continue;
+            }
+            match target {
+                Slot::Conn(_) if poll.revents & POLLIN != 0 => drop(self.behind_conn(fd)),
+                Slot::Listener(_) => drop(self.listener(fd).map(|l| self.connection_waits(fd, &l))),
+                Slot::Epoll(index) if poll.revents & POLLIN != 0 => {
+                    drop(self.behind_epoll(fd, index, nesting - 1))
+                }
+                _ => {}
+            }
+        }
+        // What was false is gone: the kernel's word holds now.
+        if self.is_readable(fd) {
+            Behind::Something
+        } else {
+            Behind::Nothing
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_known_by_its_magic_and_nothing_else() {
+        for (fd, generation, hub) in [(0, 0, false), (7, 2047, true), ((1 << 20) - 1, 5, false)] {
+            let data = Token {
+                fd,
+                generation,
+                hub,
+            }
+            .pack(0xfeed_f00d);
+            let back = Token::unpack(data, 0xfeed_f00d).unwrap();
+            assert_eq!((back.fd, back.generation, back.hub), (fd, generation, hub));
+            assert!(Token::unpack(data, 0xfeed_f00e).is_none());
+        }
+        assert!(Token::unpack(7, 0xfeed_f00d).is_none());
+    }
+}

@@ -1,0 +1,273 @@
+//! Descriptor numbers: close(2), dup(2), fcntl(2), ioctl(2), shutdown(2).
+//!
+//! Invariant 5: a wrapped connection stays wrapped under every number it gets, and its Close goes out when the last of
+//! them, in the last process, is closed. A number's entry is made after the real call and removed before it.
+
+use std::sync::atomic::Ordering;
+
+use libc::{F_DUPFD, F_DUPFD_CLOEXEC, F_SETFL, O_NONBLOCK, SHUT_RD, c_int};
+
+use crate::Layer;
+use crate::conn::Conn;
+use crate::slots::{Ref, Slot};
+use crate::sys::{Errno, Fd, Result, Sys};
+
+/// Close code of a server whose program closed the connection, RFC 6455 section 7.4.1.
+const NORMAL_CLOSURE: u16 = 1000;
+
+/// How many bytes that are no payload a close takes off the queue, so that a client that does not stop sending pings
+/// cannot hold it.
+const LAST_LOOKS: usize = 64;
+
+impl<S: Sys> Layer<S> {
+    /// The wrapped connection behind `fd`.
+    #[inline]
+    pub(crate) fn conn(&self, fd: Fd) -> Option<Ref<'_, Conn>> {
+        loop {
+            let slot = self.slots.get(fd);
+            let Slot::Conn(index) = slot else { return None };
+            // The number may be closed and used again between the two looks.
+            if let Some(conn) = self.conns.acquire(index) {
+                if self.slots.get(fd) == slot {
+                    return Some(conn);
+                }
+            }
+        }
+    }
+
+    /// Whether calls on `fd` that close or copy it are ours to serve.
+    pub fn fd_concerns(&self, fd: Fd) -> bool {
+        !matches!(
+            self.slots.get(fd),
+            Slot::Unknown | Slot::Plain | Slot::OtherListener
+        )
+    }
+
+    /// `fd` was made by a call that knows nothing of us, or is about to be closed as something that is none of ours:
+    /// whatever was known of the number is void.
+    pub fn forget(&self, fd: Fd) {
+        if self.slots.get(fd) != Slot::Unknown {
+            if let Some(slot) = self.slots.replace(fd, Slot::Unknown) {
+                self.drop_slot(slot);
+            }
+        }
+    }
+
+    /// close(2).
+    ///
+    /// # Errors
+    /// Those of close(2); `EBADF` for a descriptor of the library's own.
+    pub fn close(&self, fd: Fd) -> Result<()> {
+        if self.slots.get(fd) == Slot::Private {
+            return Err(Errno(libc::EBADF));
+        }
+        if self.is_vfork_child() {
+            // The tables are the parent's, and the parent's connection goes on.
+            return self.sys.close(fd);
+        }
+        self.leave(fd);
+        self.sys.close(fd)
+    }
+
+    /// dup(2).
+    ///
+    /// # Errors
+    /// Those of dup(2); `EBADF` for a descriptor of the library's own.
+    pub fn dup(&self, fd: Fd) -> Result<Fd> {
+        // The lowest number, like dup's; and not close-on-exec either.
+        self.fcntl(fd, F_DUPFD, 0)
+    }
+
+    /// dup2(2), or dup3(2) with `flags`.
+    ///
+    /// # Errors
+    /// Those of dup2(2); `EBADF` for a descriptor of the library's own.
+    pub fn dup_to(&self, old: Fd, new: Fd, flags: Option<c_int>) -> Result<Fd> {
+        if self.slots.get(old) == Slot::Private {
+            return Err(Errno(libc::EBADF));
+        }
+        if old == new || self.is_vfork_child() {
+            return self.sys.dup_to(old, new, flags);
+        }
+        // Nothing may happen to `new` unless `old` is valid.
+        self.sys.fcntl(old, libc::F_GETFD, 0)?;
+        if self.slots.get(new) == Slot::Private {
+            // A number that the program never got, and may have; the library's own stay where they are: they are at high
+            // numbers, and dup2(2) has this error for a number that is being opened.
+            self.listeners
+                .in_use()
+                .any(|listener| self.move_away(&mut listener.hub.lock(), new));
+            if self.slots.get(new) == Slot::Private {
+                return Err(Errno(libc::EBUSY));
+            }
+        }
+        self.leave(new);
+        let fd = self.sys.dup_to(old, new, flags)?;
+        self.share(old, fd);
+        Ok(fd)
+    }
+
+    /// dup(2) and `F_DUPFD` gave `old` the further number `new`.
+    pub fn duplicated(&self, old: Fd, new: Fd) {
+        self.forget(new);
+        self.share(old, new);
+    }
+
+    /// fcntl(2) with an integer or pointer argument, for a descriptor of ours.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int> {
+        if self.slots.get(fd) == Slot::Private {
+            return Err(Errno(libc::EBADF));
+        }
+        let result = self.sys.fcntl(fd, command, arg)?;
+        match command {
+            F_DUPFD | F_DUPFD_CLOEXEC => self.duplicated(fd, result),
+            F_SETFL => self.set_nonblocking(fd, arg & O_NONBLOCK != 0),
+            _ => {}
+        }
+        Ok(result)
+    }
+
+    /// The program changed `O_NONBLOCK`. Only a listener's is of interest: connections leave it to the kernel.
+    pub fn set_nonblocking(&self, fd: Fd, on: bool) {
+        if let Slot::Listener(_) = self.slots.get(fd) {
+            if let Some(listener) = self.listener(fd) {
+                listener.nonblocking.store(on, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// shutdown(2): the end of our sending is a Close; what the client still sends is delivered.
+    ///
+    /// # Errors
+    /// Those of shutdown(2).
+    pub fn shutdown(&self, fd: Fd, how: c_int) -> Result<()> {
+        if let (Some(conn), true) = (self.conn(fd), how != SHUT_RD) {
+            self.say_close(&conn, fd, NORMAL_CLOSURE, true);
+        }
+        self.sys.shutdown(fd, how)
+    }
+
+    /// A descriptor of the library's own: out of the program's way.
+    pub(crate) fn private(&self, fd: Fd) -> Fd {
+        let fd = self.sys.move_high(fd);
+        self.slots.replace(fd, Slot::Private);
+        fd
+    }
+
+    /// Closes a descriptor of the library's own.
+    pub(crate) fn close_private(&self, fd: Fd) {
+        self.slots.replace(fd, Slot::Unknown);
+        let _ = self.sys.close(fd);
+    }
+
+    /// A vfork(2) child runs in our memory but is another process.
+    pub(crate) fn is_vfork_child(&self) -> bool {
+        self.sys.pid() != self.pid.load(Ordering::Relaxed)
+    }
+
+    /// The number `fd` is about to be closed.
+    pub(crate) fn leave(&self, fd: Fd) {
+        let slot = self.slots.get(fd);
+        if let Slot::Conn(index) = slot {
+            if let Some(conn) = self.conn(fd) {
+                if conn.fds.load(Ordering::Acquire) == 1 {
+                    // While the number still names the connection: this talks to the client.
+                    self.finish(&conn, fd);
+                }
+                if self.slots.exchange(fd, slot, Slot::Unknown) {
+                    drop(conn);
+                    self.drop_conn(index);
+                }
+            }
+            return;
+        }
+        self.forget(fd);
+    }
+
+    /// The connection's last number in this process is about to go.
+    pub(crate) fn finish(&self, conn: &Conn, fd: Fd) {
+        let last = conn
+            .send
+            .lock()
+            .owners
+            .take()
+            .is_none_or(|owners| owners.leave(&self.sys));
+        let receive = &mut *conn.receive.lock();
+        if last {
+            // Bytes left in the queue would make the kernel reset the connection, and the client lose what we sent last.
+            for _ in 0..LAST_LOOKS {
+                let before = conn.taken.load(Ordering::Relaxed);
+                if self.payload_waits(conn, fd, receive)
+                    || conn.taken.load(Ordering::Relaxed) == before
+                {
+                    break;
+                }
+            }
+            self.say_close(conn, fd, NORMAL_CLOSURE, false);
+        }
+        self.log_end(conn, receive);
+    }
+
+    /// `new` names what `old` names.
+    fn share(&self, old: Fd, new: Fd) {
+        let slot = self.slots.get(old);
+        let fds = match slot {
+            Slot::Conn(index) => self
+                .conns
+                .acquire(index)
+                .map(|conn| conn.fds.fetch_add(1, Ordering::AcqRel)),
+            Slot::Listener(index) => self
+                .listeners
+                .acquire(index)
+                .map(|l| l.fds.fetch_add(1, Ordering::AcqRel)),
+            Slot::Epoll(index) => self
+                .epolls
+                .acquire(index)
+                .map(|e| e.fds.fetch_add(1, Ordering::AcqRel)),
+            _ => None,
+        };
+        self.note_conn(new);
+        if fds.is_some() && self.slots.replace(new, slot).is_none() {
+            // Beyond the numbers that can be tracked.
+            self.drop_slot(slot);
+        }
+    }
+
+    /// A number stopped to name `slot`.
+    fn drop_slot(&self, slot: Slot) {
+        match slot {
+            Slot::Conn(index) => self.drop_conn(index),
+            Slot::Listener(index) => {
+                let Some(listener) = self.listeners.acquire(index) else {
+                    return;
+                };
+                if listener.fds.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    let fds = listener.hub.lock().take_fds();
+                    fds.into_iter().for_each(|fd| self.close_private(fd));
+                    self.listeners.release(index);
+                }
+            }
+            Slot::Epoll(index) => {
+                let Some(epoll) = self.epolls.acquire(index) else {
+                    return;
+                };
+                if epoll.fds.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    self.epolls.release(index);
+                }
+            }
+            Slot::Unknown | Slot::Plain | Slot::OtherListener | Slot::Private => {}
+        }
+    }
+
+    fn drop_conn(&self, index: u32) {
+        let Some(conn) = self.conns.acquire(index) else {
+            return;
+        };
+        if conn.fds.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.conns.release(index);
+        }
+    }
+}

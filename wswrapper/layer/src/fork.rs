@@ -1,0 +1,102 @@
+//! fork(2) and exit(3).
+//!
+//! All locks, in the order in which they are taken around a fork: each listener's hub, each epoll instance's registrations,
+//! for each connection the receiving half and the sending half, and last the pools. In ordinary work a thread holds at most
+//! two: receiving, and sending if that is free; or one of the others, and a pool's. None is held across a call that
+//! blocks, so a fork never waits for a client.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+use wsproto::Sender;
+
+use crate::Layer;
+use crate::conn::{Conn, Receive, Send};
+use crate::epoll::{Epoll, Registration};
+use crate::hub::Hub;
+use crate::listen::Listener;
+use crate::owners::Owners;
+use crate::slots::{Free, Ref, Slot};
+use crate::sys::{Fd, Sys};
+
+/// Everything that is locked while a fork is under way. Dropping it unlocks, the pools first: the references need them.
+pub struct ForkGuard<'a> {
+    _pools: [MutexGuard<'a, Free>; 3],
+    conns: Vec<(MutexGuard<'a, Receive>, MutexGuard<'a, Send>, Ref<'a, Conn>)>,
+    _epolls: Vec<(MutexGuard<'a, HashMap<Fd, Registration>>, Ref<'a, Epoll>)>,
+    hubs: Vec<(MutexGuard<'a, Hub>, Ref<'a, Listener>)>,
+}
+
+impl<S: Sys> Layer<S> {
+    /// Before a fork: no other thread is in the middle of something that the child would inherit half done, and every
+    /// connection knows that one more process uses it.
+    pub fn before_fork(&self) -> ForkGuard<'_> {
+        let hubs = self
+            .listeners
+            .in_use()
+            .map(|listener| (listener.get().hub.lock(), listener))
+            .collect();
+        let epolls = self
+            .epolls
+            .in_use()
+            .map(|epoll| (epoll.get().registered.lock(), epoll))
+            .collect();
+        let mut conns: Vec<_> = self
+            .conns
+            .in_use()
+            .map(|conn| {
+                let receive = conn.get().receive.lock();
+                (receive, conn.get().send.lock(), conn)
+            })
+            .collect();
+        let mut fresh: Vec<&mut Send> = Vec::new();
+        for (_, send, _) in &mut conns {
+            match &send.owners {
+                Some(owners) => owners.expect(&self.sys),
+                None => fresh.push(send),
+            }
+        }
+        if let (false, Some(owners)) = (fresh.is_empty(), Owners::new(&self.sys, fresh.len())) {
+            for (send, owners) in fresh.into_iter().zip(owners) {
+                owners.expect(&self.sys);
+                send.owners = Some(owners);
+            }
+        }
+        let pools = [self.listeners.lock(), self.epolls.lock(), self.conns.lock()];
+        ForkGuard {
+            _pools: pools,
+            conns,
+            _epolls: epolls,
+            hubs,
+        }
+    }
+
+    /// In the child: handshakes in progress are the parent's, and so is a frame that another thread is sending.
+    pub fn in_child(&self, mut guard: ForkGuard<'_>) {
+        self.pid.store(self.sys.pid(), Ordering::Relaxed);
+        for (hub, _) in &mut guard.hubs {
+            hub.take_fds()
+                .into_iter()
+                .for_each(|fd| self.close_private(fd));
+        }
+        for (_, send, _) in &mut guard.conns {
+            if let Some(owners) = &send.owners {
+                owners.arrive(&self.sys);
+            }
+            if send.busy {
+                send.busy = false;
+                send.encoder = Sender::new(send.dialect, send.encoding);
+            }
+        }
+    }
+
+    /// The program ends by exit(3): connections that it leaves open are closed as if it had closed them.
+    pub fn at_exit(&self) {
+        for fd in 0..=self.highest.load(Ordering::Relaxed) {
+            if let Slot::Conn(_) = self.slots.get(fd) {
+                self.leave(fd);
+            }
+        }
+    }
+}

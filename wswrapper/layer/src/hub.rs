@@ -1,0 +1,469 @@
+//! Opening handshakes in progress: what stands between a TCP connection and the program's `accept`.
+//!
+//! Invariant 1: the program sees only WebSockets. A connection that the kernel has accepted waits here until its client
+//! has asked for a WebSocket and the answer is out. The waiting calls of the program drive it; no thread does.
+//!
+//! Two descriptors of our own stand for all of it wherever the program waits for the listener: an epoll instance over the
+//! pending connections, and in it a timer that is readable when a deadline has passed *or a connection is ready*. So every
+//! waiter wakes, in every thread, until the ready connections are gone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
+use std::time::Duration;
+
+use libc::{EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, c_int, epoll_event};
+use wsproto::{Accepted, Handshake, Progress};
+
+use crate::Layer;
+use crate::slots::Slot;
+use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
+
+/// How many connections may be in their handshake; one more drops the oldest.
+pub const MAX_PENDING: usize = 1024;
+
+/// How long a refused client has to read why.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How much a refused client may go on sending meanwhile.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// Connections accepted at one go, so that a flood of them cannot hold a call for ever.
+const BATCH: usize = 64;
+
+/// What is read of a request at a time.
+const PIECE: usize = 2048;
+
+/// The timer's name in the epoll instance; connections are numbered from 1.
+const TIMER: u64 = 0;
+
+/// A listener's handshakes.
+#[derive(Default)]
+pub struct Hub {
+    /// The epoll instance, once one was needed.
+    pub epoll: Option<Fd>,
+    timer: Option<Fd>,
+    /// What the timer was last set to.
+    armed: Option<Duration>,
+    /// In the order of arrival.
+    pending: BTreeMap<u64, Pending>,
+    ready: VecDeque<Ready>,
+    last: u64,
+}
+
+/// A connection whose handshake is done.
+pub struct Ready {
+    /// The connection.
+    pub fd: Fd,
+    /// Its client.
+    pub peer: PeerAddr,
+    /// What was agreed on.
+    pub accepted: Box<Accepted>,
+    /// `SOCK_NONBLOCK` if the connection was accepted with it.
+    pub nonblock: c_int,
+    /// It has not the number that the kernel gave it.
+    pub moved: bool,
+}
+
+struct Pending {
+    fd: Fd,
+    peer: PeerAddr,
+    deadline: Duration,
+    /// `SOCK_NONBLOCK` if the connection was accepted with it.
+    nonblock: c_int,
+    /// Whether the hub's epoll instance has it in its set.
+    watched: bool,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The request is not complete.
+    Asking(Box<Handshake>),
+    /// The rest of our answer waits for room.
+    Answering { reply: Vec<u8>, then: Then },
+    /// The refusal is out; what the client still sends is dropped, since closing on it would take the reply back.
+    Lingering { budget: usize },
+}
+
+enum Then {
+    HandOut(Box<Accepted>),
+    Linger,
+}
+
+/// What a step of a handshake came to.
+enum Outcome {
+    Waiting(Stage),
+    Ready(Box<Accepted>),
+    Gone,
+}
+
+/// How long [`Layer::pump`] goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Until one connection is ready.
+    OneReady,
+    /// Until the kernel has no more connections.
+    Drained,
+}
+
+impl Hub {
+    /// Takes the connection that has been ready longest.
+    pub fn take_ready(&mut self) -> Option<Ready> {
+        self.ready.pop_front()
+    }
+
+    /// Whether `accept` would succeed at once.
+    pub fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Everything the hub holds open.
+    pub fn take_fds(&mut self) -> Vec<Fd> {
+        let hub = std::mem::take(self);
+        let pending = hub.pending.into_values().map(|pending| pending.fd);
+        pending
+            .chain(hub.ready.into_iter().map(|ready| ready.fd))
+            .chain(hub.timer)
+            .chain(hub.epoll)
+            .collect()
+    }
+}
+
+impl<S: Sys> Layer<S> {
+    /// Makes the hub's descriptors if they do not exist, and returns the one to wait for.
+    pub(crate) fn ensure_hub(&self, hub: &mut Hub) -> Result<Fd> {
+        if let Some(epoll) = hub.epoll {
+            return Ok(epoll);
+        }
+        let timer = self.private(self.sys.timer_create()?);
+        let epoll = match self.sys.epoll_create() {
+            Ok(epoll) => self.private(epoll),
+            Err(error) => {
+                self.close_private(timer);
+                return Err(error);
+            }
+        };
+        let event = epoll_event {
+            events: EPOLLIN as u32,
+            u64: TIMER,
+        };
+        self.sys
+            .epoll_ctl(epoll, libc::EPOLL_CTL_ADD, timer, Some(event))?;
+        (hub.epoll, hub.timer, hub.armed) = (Some(epoll), Some(timer), None);
+        Ok(epoll)
+    }
+
+    /// Accepts what the kernel has and advances the handshakes, without waiting; returns whether a connection is ready.
+    ///
+    /// # Errors
+    /// Those of accept(2) other than `EAGAIN`, which are the program's to see.
+    pub(crate) fn pump(
+        &self,
+        listener: Fd,
+        hub: &mut Hub,
+        until: Until,
+        flags: AcceptFlags,
+    ) -> Result<bool> {
+        self.advance_pending(hub);
+        let mut result = Ok(());
+        for _ in 0..BATCH {
+            if until == Until::OneReady && hub.is_ready() {
+                break;
+            }
+            if flags.may_block && !self.is_readable(listener) {
+                break;
+            }
+            match self
+                .sys
+                .accept4(listener, libc::SOCK_CLOEXEC | flags.nonblock)
+            {
+                Ok((fd, peer)) => self.admit(hub, fd, peer, flags.nonblock),
+                Err(Errno(libc::EAGAIN | libc::EINTR)) => break,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        self.arm(hub);
+        if hub.is_ready() {
+            Ok(true)
+        } else {
+            result.map(|()| false)
+        }
+    }
+
+    /// Sets the timer to what the hub waits for.
+    pub(crate) fn arm(&self, hub: &mut Hub) {
+        let Some(timer) = hub.timer else { return };
+        let at = if hub.is_ready() {
+            Some(Duration::from_nanos(1))
+        } else {
+            hub.pending.values().map(|pending| pending.deadline).min()
+        };
+        if at != hub.armed && self.sys.timer_set(timer, at).is_ok() {
+            hub.armed = at;
+        }
+    }
+
+    /// A connection fresh from the kernel: often its request is there already.
+    fn admit(&self, hub: &mut Hub, fd: Fd, peer: PeerAddr, nonblock: c_int) {
+        if self.slots.replace(fd, Slot::Private).is_none() {
+            // Beyond the numbers that can be tracked.
+            let _ = self.sys.close(fd);
+            return;
+        }
+        let deadline = self.sys.now().saturating_add(self.config.handshake_timeout);
+        let stage = Stage::Asking(Box::new(Handshake::new()));
+        let pending = Pending {
+            fd,
+            peer,
+            deadline,
+            nonblock,
+            watched: false,
+            stage,
+        };
+        let Some(mut pending) = self.advance(hub, pending) else {
+            return;
+        };
+        // It may stay for a while: out of the numbers that the program counts on.
+        self.slots.replace(fd, Slot::Unknown);
+        let fd = self.private(fd);
+        pending.fd = fd;
+        while hub.pending.len() >= MAX_PENDING {
+            if let Some((_, oldest)) = hub.pending.pop_first() {
+                self.refuse_line(&oldest.peer, "too many handshakes at once");
+                self.close_private(oldest.fd);
+            }
+        }
+        hub.last += 1;
+        let event = epoll_event {
+            events: pending.interest(),
+            u64: hub.last,
+        };
+        let added = self.ensure_hub(hub).and_then(|epoll| {
+            self.sys
+                .epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(event))
+        });
+        match added {
+            Ok(()) => {
+                pending.watched = true;
+                hub.pending.insert(hub.last, pending);
+            }
+            Err(_) => self.close_private(fd),
+        }
+    }
+
+    /// Gives the connection `fd`, if it is one of the hub's, another number. Returns whether it is.
+    pub(crate) fn move_away(&self, hub: &mut Hub, fd: Fd) -> bool {
+        let Hub {
+            epoll,
+            pending,
+            ready,
+            ..
+        } = hub;
+        let waiting = pending.iter_mut().find(|(_, pending)| pending.fd == fd);
+        let watch = waiting
+            .as_ref()
+            .map(|(key, pending)| (**key, pending.interest()));
+        let ready = ready.iter_mut().find(|ready| ready.fd == fd).map(|ready| {
+            ready.moved = true;
+            &mut ready.fd
+        });
+        let Some(place) = waiting.map(|(_, pending)| &mut pending.fd).or(ready) else {
+            return false;
+        };
+        self.slots.replace(fd, Slot::Unknown);
+        *place = self.private(fd);
+        if let (Some(epoll), Some((key, events))) = (*epoll, watch) {
+            let event = epoll_event { events, u64: key };
+            let _ = self
+                .sys
+                .epoll_ctl(epoll, libc::EPOLL_CTL_ADD, *place, Some(event));
+        }
+        true
+    }
+
+    /// Advances the handshakes whose clients have sent something, and drops those whose time is over.
+    fn advance_pending(&self, hub: &mut Hub) {
+        let Some(epoll) = hub.epoll else { return };
+        if hub.pending.is_empty() {
+            return;
+        }
+        let mut events = [epoll_event { events: 0, u64: 0 }; BATCH];
+        let n = self
+            .sys
+            .epoll_wait(epoll, &mut events, Some(Duration::ZERO), None)
+            .unwrap_or(0);
+        for event in events.iter().take(n) {
+            let key = event.u64;
+            if key == TIMER {
+                continue;
+            }
+            let Some(pending) = hub.pending.remove(&key) else {
+                continue;
+            };
+            let (fd, interest) = (pending.fd, pending.interest());
+            if let Some(pending) = self.advance(hub, pending) {
+                let now = pending.interest();
+                if now != interest {
+                    let event = epoll_event {
+                        events: now,
+                        u64: key,
+                    };
+                    let _ = self
+                        .sys
+                        .epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, Some(event));
+                }
+                hub.pending.insert(key, pending);
+            }
+        }
+        let now = self.sys.now();
+        let late: Vec<u64> = hub
+            .pending
+            .iter()
+            .filter(|(_, p)| p.deadline <= now)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in late {
+            if let Some(pending) = hub.pending.remove(&key) {
+                if matches!(pending.stage, Stage::Asking(_)) {
+                    self.refuse_line(
+                        &pending.peer,
+                        "no complete request within the handshake timeout",
+                    );
+                }
+                self.close_private(pending.fd);
+            }
+        }
+    }
+
+    /// Takes a handshake as far as it goes. Returns it if it has to wait.
+    fn advance(&self, hub: &mut Hub, mut pending: Pending) -> Option<Pending> {
+        let outcome = match pending.stage {
+            Stage::Asking(handshake) => self.ask(pending.fd, &pending.peer, handshake),
+            Stage::Answering { reply, then } => self.answer(pending.fd, reply, then),
+            Stage::Lingering { budget } => self.linger(pending.fd, budget),
+        };
+        match outcome {
+            Outcome::Waiting(stage) => {
+                if matches!(stage, Stage::Lingering { .. }) {
+                    pending.deadline = pending.deadline.min(self.sys.now().saturating_add(LINGER));
+                }
+                pending.stage = stage;
+                Some(pending)
+            }
+            Outcome::Ready(accepted) => {
+                if let (Some(epoll), true) = (hub.epoll, pending.watched) {
+                    let _ = self
+                        .sys
+                        .epoll_ctl(epoll, libc::EPOLL_CTL_DEL, pending.fd, None);
+                }
+                let Pending {
+                    fd,
+                    peer,
+                    nonblock,
+                    watched: moved,
+                    ..
+                } = pending;
+                hub.ready.push_back(Ready {
+                    fd,
+                    peer,
+                    accepted,
+                    nonblock,
+                    moved,
+                });
+                None
+            }
+            Outcome::Gone => {
+                self.close_private(pending.fd);
+                None
+            }
+        }
+    }
+
+    /// Reads the request.
+    fn ask(&self, fd: Fd, peer: &PeerAddr, mut handshake: Box<Handshake>) -> Outcome {
+        let mut buf = [0; PIECE];
+        loop {
+            let n = match self.sys.recv(fd, &mut buf, MSG_PEEK | MSG_DONTWAIT) {
+                Ok(0) => return Outcome::Gone,
+                Ok(n) => n,
+                Err(Errno(libc::EAGAIN)) => return Outcome::Waiting(Stage::Asking(handshake)),
+                Err(_) => return Outcome::Gone,
+            };
+            let mut reply = Vec::new();
+            let input = buf.get(..n).unwrap_or_default();
+            let (used, progress) = handshake.receive(input, &self.config.policy, &mut reply);
+            if used > 0 && self.sys.discard(fd, used).is_err() {
+                return Outcome::Gone;
+            }
+            match progress {
+                Progress::Incomplete if n < PIECE => {
+                    return Outcome::Waiting(Stage::Asking(handshake));
+                }
+                Progress::Incomplete => {}
+                Progress::Accepted(accepted) => {
+                    return self.answer(fd, reply, Then::HandOut(accepted));
+                }
+                Progress::Refused(refusal) => {
+                    self.refuse_line(peer, &refusal);
+                    return self.answer(fd, reply, Then::Linger);
+                }
+            }
+        }
+    }
+
+    /// Sends our reply.
+    fn answer(&self, fd: Fd, mut reply: Vec<u8>, then: Then) -> Outcome {
+        while !reply.is_empty() {
+            match self
+                .sys
+                .send_vectored(fd, &[IoSlice::new(&reply)], MSG_DONTWAIT | MSG_NOSIGNAL)
+            {
+                Ok(n) => drop(reply.drain(..n.min(reply.len()))),
+                Err(Errno(libc::EAGAIN)) => {
+                    return Outcome::Waiting(Stage::Answering { reply, then });
+                }
+                Err(_) => return Outcome::Gone,
+            }
+        }
+        match then {
+            Then::HandOut(accepted) => Outcome::Ready(accepted),
+            Then::Linger => {
+                let _ = self.sys.shutdown(fd, libc::SHUT_WR);
+                self.linger(fd, LINGER_BYTES)
+            }
+        }
+    }
+
+    /// Drops what a refused client sends until it closes.
+    fn linger(&self, fd: Fd, mut budget: usize) -> Outcome {
+        while budget > 0 {
+            match self.sys.discard(fd, budget.min(LINGER_BYTES)) {
+                Ok(0) => return Outcome::Gone,
+                Ok(n) => budget = budget.saturating_sub(n),
+                Err(Errno(libc::EAGAIN)) => return Outcome::Waiting(Stage::Lingering { budget }),
+                Err(_) => return Outcome::Gone,
+            }
+        }
+        Outcome::Gone
+    }
+}
+
+impl Pending {
+    fn interest(&self) -> u32 {
+        match self.stage {
+            Stage::Asking(_) | Stage::Lingering { .. } => EPOLLIN as u32,
+            Stage::Answering { .. } => EPOLLOUT as u32,
+        }
+    }
+}
+
+/// How connections are taken from the kernel.
+#[derive(Clone, Copy)]
+pub struct AcceptFlags {
+    /// The listener may be blocking: look before each accept.
+    pub may_block: bool,
+    /// `SOCK_NONBLOCK` where the program is expected to want it.
+    pub nonblock: c_int,
+}

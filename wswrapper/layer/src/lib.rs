@@ -1,0 +1,99 @@
+#![forbid(unsafe_code)]
+//! What each libc call means for a descriptor that carries a WebSocket.
+//!
+//! The cdylib `wswrapper` has a hook for each call; a hook asks whether the descriptor concerns this layer, and if so calls
+//! the function of the same meaning here, on the one [`Layer`] of the process. The layer reaches the kernel only through
+//! [`sys::Sys`], so that unit tests can script the kernel.
+//!
+//! The five invariants that everything here keeps, by the place that keeps them:
+//!
+//! 1. *The program sees only WebSockets*: [`hub`].
+//! 2. *The kernel tells the truth about reading*: `recv`, `ready`.
+//! 3. *A write that is reported is a write that is sent*: `send`.
+//! 4. *Not ours, not touched*: [`slots`].
+//! 5. *A wrapped connection stays wrapped wherever it goes*: `fd`, [`fork`].
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+pub mod config;
+pub mod conn;
+pub mod epoll;
+mod fd;
+pub mod fork;
+pub mod hub;
+mod iov;
+pub mod listen;
+mod log;
+pub mod owners;
+pub mod poll;
+pub mod ready;
+mod recv;
+mod scratch;
+mod send;
+pub mod slots;
+pub mod sys;
+pub mod wait;
+
+use config::Config;
+use conn::Conn;
+use epoll::Epoll;
+use listen::Listener;
+use slots::{MAX_FDS, Pool, Slots};
+use sys::{Fd, Sys};
+
+/// Listening sockets, and epoll instances, that can be wrapped at a time.
+const MAX_LISTENERS: usize = 4096;
+const MAX_EPOLLS: usize = 65_536;
+
+/// Everything that is known in this process.
+pub struct Layer<S> {
+    sys: S,
+    config: Config,
+    slots: Slots,
+    conns: Pool<Conn>,
+    listeners: Pool<Listener>,
+    epolls: Pool<Epoll>,
+    /// The process that the tables belong to.
+    pid: AtomicI32,
+    /// The highest number that a connection ever had.
+    highest: AtomicI32,
+    /// The upper half of our epoll data.
+    magic: u32,
+}
+
+impl<S: Sys> Layer<S> {
+    /// A layer that knows of no descriptor. `slots` must be all unknown.
+    pub fn new(sys: S, slots: Slots, config: Config) -> Self {
+        let (pid, magic) = (sys.pid(), sys.random());
+        Layer {
+            sys,
+            config,
+            slots,
+            conns: Pool::new(MAX_FDS),
+            listeners: Pool::new(MAX_LISTENERS),
+            epolls: Pool::new(MAX_EPOLLS),
+            pid: AtomicI32::new(pid),
+            highest: AtomicI32::new(-1),
+            magic,
+        }
+    }
+
+    /// The descriptor numbers.
+    #[inline]
+    pub fn slots(&self) -> Slots {
+        self.slots
+    }
+
+    /// The kernel.
+    pub fn sys(&self) -> &S {
+        &self.sys
+    }
+
+    /// `fd` carries a connection.
+    pub(crate) fn note_conn(&self, fd: Fd) {
+        self.highest.fetch_max(fd, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

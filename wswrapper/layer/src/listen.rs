@@ -1,0 +1,226 @@
+//! listen(2) and accept(2): which listening sockets are ours, and what the program gets from them.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use libc::{O_NONBLOCK, POLLIN, SOCK_CLOEXEC, SOCK_NONBLOCK, c_int, pollfd};
+use parking_lot::Mutex;
+
+use crate::Layer;
+use crate::conn::About;
+use crate::hub::{AcceptFlags, Hub, Ready, Until};
+use crate::slots::{Recycle, Ref, Slot};
+use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
+use crate::wait::Deadline;
+
+/// A wrapped listening socket, shared by all descriptors of this process that name it.
+#[derive(Default)]
+pub struct Listener {
+    /// Descriptors of this process that name the socket.
+    pub fds: AtomicU32,
+    /// The handshakes in progress.
+    pub hub: Mutex<Hub>,
+    /// Whether the program made the socket non-blocking.
+    pub nonblocking: AtomicBool,
+    /// Whether the program asked for non-blocking connections last time.
+    nonblock_hint: AtomicBool,
+}
+
+impl Recycle for Listener {
+    fn recycle(&self) {
+        *self.hub.lock() = Hub::default();
+    }
+}
+
+impl<S: Sys> Layer<S> {
+    /// The listener behind `fd`, if it is one of ours; decided by its port when it is first used.
+    pub(crate) fn listener(&self, fd: Fd) -> Option<Ref<'_, Listener>> {
+        loop {
+            match self.slots.get(fd) {
+                slot @ Slot::Listener(index) => match self.listeners.acquire(index) {
+                    Some(listener) if self.slots.get(fd) == slot => return Some(listener),
+                    _ => {}
+                },
+                slot @ Slot::Unknown => self.probe(fd, slot),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Whether `accept` on `fd` is ours to serve.
+    pub fn accepts(&self, fd: Fd) -> bool {
+        if self.slots.get(fd) == Slot::Plain {
+            // It was no listener when it was looked at; a program that calls accept says that it is one.
+            self.slots.exchange(fd, Slot::Plain, Slot::Unknown);
+        }
+        self.listener(fd).is_some()
+    }
+
+    /// `fd` listens from this moment on: listen(2) succeeded.
+    pub fn listening(&self, fd: Fd) {
+        if !matches!(self.slots.get(fd), Slot::Listener(_)) {
+            self.forget(fd);
+            self.listener(fd);
+        }
+    }
+
+    /// Finds out what `fd` is.
+    fn probe(&self, fd: Fd, current: Slot) {
+        let slot = match self.sys.listening_port(fd) {
+            None => Slot::Plain,
+            Some(port) if !self.config.ports.contains(port) => Slot::OtherListener,
+            Some(port) => match self.listeners.allocate() {
+                None => Slot::OtherListener,
+                Some(listener) => {
+                    let flags = self.sys.fcntl(fd, libc::F_GETFL, 0).unwrap_or(0);
+                    listener
+                        .nonblocking
+                        .store(flags & O_NONBLOCK != 0, Ordering::Relaxed);
+                    listener.fds.store(1, Ordering::Release);
+                    // A hint to the kernel: without it there are more pending handshakes, no more.
+                    let _ = self.sys.defer_accept(fd, self.config.handshake_timeout);
+                    let index = listener.keep();
+                    if self.slots.exchange(fd, current, Slot::Listener(index)) {
+                        self.log_port(port);
+                    } else {
+                        self.listeners.release(index);
+                    }
+                    return;
+                }
+            },
+        };
+        // If it is something else by now, another thread knows better.
+        self.slots.exchange(fd, current, slot);
+    }
+
+    /// accept4(2) on a wrapped listener: the next connection whose handshake is done, and its client's address.
+    ///
+    /// # Errors
+    /// Those of accept(2), and never one that a client caused by its handshake.
+    pub fn accept(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)> {
+        let Some(listener) = self.listener(fd) else {
+            return self.sys.accept4(fd, flags);
+        };
+        let nonblock = flags & SOCK_NONBLOCK;
+        listener
+            .nonblock_hint
+            .store(nonblock != 0, Ordering::Relaxed);
+        let mut deadline = None;
+        loop {
+            let hub_fd = {
+                let hub = &mut *listener.hub.lock();
+                let ready = hub.is_ready()
+                    || self.pump(fd, hub, Until::OneReady, listener.accept_flags())?;
+                if let (true, Some(ready)) = (ready, hub.take_ready()) {
+                    self.arm(hub);
+                    return self.hand_out(ready, flags);
+                }
+                if listener.nonblocking.load(Ordering::Relaxed) {
+                    return Err(Errno(libc::EAGAIN));
+                }
+                self.ensure_hub(hub)?
+            };
+            let limit = self.sys.receive_timeout(fd);
+            let deadline = *deadline.get_or_insert_with(|| Deadline::after(&self.sys, limit));
+            let event = |fd| pollfd {
+                fd,
+                events: POLLIN,
+                revents: 0,
+            };
+            match self.sys.poll(
+                &mut [event(fd), event(hub_fd)],
+                deadline.remaining(&self.sys),
+                None,
+            ) {
+                Ok(0) => return Err(Errno(libc::EAGAIN)),
+                Ok(_) => {}
+                // accept would go on, poll never does, signal(7).
+                Err(Errno(libc::EINTR)) if limit.is_none() && self.sys.signals_restart() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether `accept` would succeed, or fail with more than `EAGAIN`, at once.
+    pub(crate) fn connection_waits(&self, fd: Fd, listener: &Listener) -> bool {
+        let hub = &mut *listener.hub.lock();
+        self.pump(fd, hub, Until::Drained, listener.accept_flags())
+            .unwrap_or(true)
+    }
+
+    /// The descriptor that stands for a listener's handshakes wherever the program waits for the listener.
+    pub(crate) fn hub_fd(&self, listener: &Listener) -> Option<Fd> {
+        self.ensure_hub(&mut listener.hub.lock()).ok()
+    }
+
+    /// Whether a plain accept on `fd` would not block.
+    pub(crate) fn is_readable(&self, fd: Fd) -> bool {
+        let mut poll = [pollfd {
+            fd,
+            events: POLLIN,
+            revents: 0,
+        }];
+        matches!(
+            self.sys
+                .poll(&mut poll, Some(std::time::Duration::ZERO), None),
+            Ok(1..)
+        )
+    }
+
+    /// The lowest number that is free, as accept(2) gives it, for a connection that was kept out of the way.
+    fn move_low(&self, fd: Fd) -> Fd {
+        match self.sys.fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) {
+            Ok(low) if low < fd => {
+                self.slots.replace(low, Slot::Private);
+                self.close_private(fd);
+                low
+            }
+            Ok(no_better) => {
+                let _ = self.sys.close(no_better);
+                fd
+            }
+            Err(_) => fd,
+        }
+    }
+
+    /// Gives a connection to the program, with the flags that it asked for.
+    fn hand_out(&self, ready: Ready, flags: c_int) -> Result<(Fd, PeerAddr)> {
+        let Ready {
+            fd,
+            peer,
+            accepted,
+            nonblock,
+            moved,
+        } = ready;
+        let fd = if moved { self.move_low(fd) } else { fd };
+        let Some(conn) = self.conns.allocate() else {
+            self.close_private(fd);
+            return Err(Errno(libc::ENFILE));
+        };
+        if flags & SOCK_CLOEXEC == 0 {
+            self.sys.fcntl(fd, libc::F_SETFD, 0)?;
+        }
+        if flags & SOCK_NONBLOCK != nonblock {
+            let status = self.sys.fcntl(fd, libc::F_GETFL, 0)?;
+            self.sys.fcntl(fd, libc::F_SETFL, status ^ O_NONBLOCK)?;
+        }
+        let about = self.config.verbose.then(|| Box::new(About { peer }));
+        conn.open(&accepted, about);
+        self.slots.replace(fd, Slot::Conn(conn.keep()));
+        self.note_conn(fd);
+        self.log_open(&peer, &accepted);
+        Ok((fd, peer))
+    }
+}
+
+impl Listener {
+    fn accept_flags(&self) -> AcceptFlags {
+        AcceptFlags {
+            may_block: !self.nonblocking.load(Ordering::Relaxed),
+            nonblock: if self.nonblock_hint.load(Ordering::Relaxed) {
+                SOCK_NONBLOCK
+            } else {
+                0
+            },
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Which processes use a connection: the last of them to close it sends Close.
+//!
+//! fork(2) makes a second owner without a call on the connection. So before a fork every connection gets a few words in
+//! memory that the processes share, with the process ids of its owners; a process that ends without a close, by _exit(2) or
+//! a signal, is found out by asking whether it lives.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::sys::{SharedWords, Sys};
+
+/// Owners that a connection can have at a time. A process beyond them is not known to the others.
+const OWNERS: usize = 15;
+
+/// A child that is about to be made and has no process id yet.
+const UNBORN: u32 = u32::MAX;
+
+/// The owners of one connection.
+pub struct Owners {
+    words: Arc<dyn SharedWords>,
+    first: usize,
+}
+
+impl Owners {
+    /// Owners for each of `count` connections, all of them this process.
+    pub fn new(sys: &impl Sys, count: usize) -> Option<impl Iterator<Item = Owners>> {
+        let words = sys.shared_words(count.checked_mul(OWNERS)?)?;
+        let pid = sys.pid().unsigned_abs();
+        Some((0..count).map(move |index| {
+            let owners = Owners {
+                words: words.clone(),
+                first: index * OWNERS,
+            };
+            owners.replace(0, pid);
+            owners
+        }))
+    }
+
+    /// A child is about to share the connection.
+    pub fn expect(&self, sys: &impl Sys) {
+        if !self.replace(0, UNBORN) {
+            let dead = self
+                .words()
+                .map(|word| word.load(Ordering::Acquire))
+                .find(|pid| !alive(sys, *pid));
+            if let Some(dead) = dead {
+                self.replace(dead, UNBORN);
+            }
+        }
+    }
+
+    /// This process is that child.
+    pub fn arrive(&self, sys: &impl Sys) {
+        self.replace(UNBORN, sys.pid().unsigned_abs());
+    }
+
+    /// This process is done with the connection. Returns whether no other process uses it.
+    pub fn leave(&self, sys: &impl Sys) -> bool {
+        self.replace(sys.pid().unsigned_abs(), 0);
+        self.words().all(|word| {
+            let pid = word.load(Ordering::Acquire);
+            pid == 0 || !alive(sys, pid)
+        })
+    }
+
+    fn words(&self) -> impl Iterator<Item = &AtomicU32> {
+        (self.first..self.first + OWNERS).filter_map(|index| self.words.get(index))
+    }
+
+    /// Puts `new` where `current` is. Returns whether it was found.
+    fn replace(&self, current: u32, new: u32) -> bool {
+        self.words().any(|word| {
+            word.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+        })
+    }
+}
+
+fn alive(sys: &impl Sys, pid: u32) -> bool {
+    pid == UNBORN || sys.is_alive(pid.cast_signed())
+}

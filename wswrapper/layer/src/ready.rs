@@ -1,0 +1,145 @@
+//! Readiness: what select, poll and epoll may report of a descriptor.
+//!
+//! Invariant 2 makes the kernel's word on a connection true but for one thing: bytes may have come that are no payload, a
+//! lone ping or half a header. So readiness is only ever *filtered*: the look that decides takes such bytes off the queue,
+//! and a report of input stands exactly when payload, or the end of the stream, is there to be read.
+
+use libc::{EPOLLIN, EPOLLRDNORM, c_int};
+
+use crate::Layer;
+use crate::conn::{Conn, Receive};
+use crate::recv::SKIP_MAX;
+use crate::slots::Slot;
+use crate::sys::{Errno, Fd, Sys};
+
+/// The bits that mean "something can be read", the same for poll and epoll.
+pub const READ_BITS: u32 = (EPOLLIN | EPOLLRDNORM) as u32;
+
+/// What is behind the kernel's report that a descriptor can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// Payload, an error or the end of the stream; or the descriptor is none of ours.
+    Something,
+    /// Bytes that were no payload; they are gone.
+    Nothing,
+}
+
+/// The readiness rule: what the program sees of the bits that the kernel reports.
+pub fn filter(reported: u32, behind: Behind) -> u32 {
+    match behind {
+        Behind::Something => reported,
+        Behind::Nothing => reported & !READ_BITS,
+    }
+}
+
+impl<S: Sys> Layer<S> {
+    /// Filters what the kernel reports of `fd`, poll and epoll bits alike. `wanted` are the bits the program asked for.
+    pub(crate) fn filter_fd(&self, fd: Fd, reported: u32) -> u32 {
+        if reported & READ_BITS == 0 {
+            return reported;
+        }
+        match self.slots.get(fd) {
+            Slot::Conn(_) => filter(reported, self.behind_conn(fd)),
+            Slot::Epoll(index) => filter(reported, self.behind_epoll(fd, index, NESTING)),
+            _ => reported,
+        }
+    }
+
+    pub(crate) fn behind_conn(&self, fd: Fd) -> Behind {
+        let Some(conn) = self.conn(fd) else {
+            return Behind::Something;
+        };
+        self.flush(&conn, fd);
+        let receive = &mut *conn.receive.lock();
+        let over = |receive: &Receive| receive.error.is_some() || receive.decoder.end().is_some();
+        if over(receive)
+            || receive.decoder.verbatim() > 0
+            || self.payload_waits(&conn, fd, receive)
+            || over(receive)
+        {
+            Behind::Something
+        } else {
+            Behind::Nothing
+        }
+    }
+
+    /// Takes what is no payload off the front of the queue. Returns whether payload, or the end of the stream, follows.
+    ///
+    /// A header that has its payload behind it stays in the queue: the read that follows takes both at once.
+    pub(crate) fn payload_waits(&self, conn: &Conn, fd: Fd, receive: &mut Receive) -> bool {
+        if receive.skip > 0 {
+            return true;
+        }
+        let mut front = [0; SKIP_MAX];
+        loop {
+            let n = match self
+                .sys
+                .recv(fd, &mut front, libc::MSG_PEEK | libc::MSG_DONTWAIT)
+            {
+                Ok(0) => return true,
+                Ok(n) => n,
+                Err(Errno(libc::EAGAIN)) => return false,
+                Err(error) => {
+                    // The kernel tells an error once.
+                    receive.error = Some(error);
+                    return true;
+                }
+            };
+            let used = receive
+                .decoder
+                .receive(front.get_mut(..n).unwrap_or_default(), &mut [])
+                .consumed;
+            if used < n && receive.decoder.end().is_none() {
+                receive.skip = used;
+                self.settle(conn, fd, receive);
+                return true;
+            }
+            self.discard(conn, fd, receive, used);
+            self.settle(conn, fd, receive);
+            if receive.decoder.end().is_some() {
+                return false;
+            }
+            if n < front.len() {
+                return false;
+            }
+        }
+    }
+}
+
+/// How deep epoll instances may be nested, as in the kernel (`EP_MAX_NESTS`).
+pub(crate) const NESTING: c_int = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libc::{EPOLLERR, EPOLLHUP, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, POLLIN, POLLRDNORM};
+
+    #[test]
+    fn poll_and_epoll_have_the_same_bits() {
+        assert_eq!(READ_BITS, (POLLIN | POLLRDNORM) as u32);
+    }
+
+    #[test]
+    fn only_false_input_is_filtered_out() {
+        for mask in 0..128_u32 {
+            let bits = [
+                EPOLLIN,
+                EPOLLRDNORM,
+                EPOLLOUT,
+                EPOLLPRI,
+                EPOLLRDHUP,
+                EPOLLHUP,
+                EPOLLERR,
+            ];
+            let reported = bits
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| mask & 1 << i != 0)
+                .fold(0, |a, (_, b)| a | *b as u32);
+            assert_eq!(filter(reported, Behind::Something), reported);
+            let left = filter(reported, Behind::Nothing);
+            assert_eq!(left & READ_BITS, 0);
+            assert_eq!(left | READ_BITS, reported | READ_BITS);
+        }
+    }
+}

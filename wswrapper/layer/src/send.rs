@@ -1,0 +1,413 @@
+//! write(2), send(2) and their kin on a wrapped connection, and what goes out without payload.
+//!
+//! Invariant 3: a write that is reported is a write that is sent. The encoder prepares, the kernel takes what it takes,
+//! the encoder says what that means for the program.
+//!
+//! The first attempt never blocks, under the lock. Where it falls short, the rest is sent with the program's own flags and
+//! without the lock: the kernel waits, times out and restarts as it does for any socket. [`Send::busy`] keeps other
+//! writers out meanwhile.
+
+use std::io::IoSlice;
+
+use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, POLLOUT, c_int, pollfd};
+use parking_lot::MutexGuard;
+
+use crate::Layer;
+use crate::conn::{Conn, Receive, Send};
+use crate::iov::{PIECES, tail, total};
+use crate::scratch::{SMALL, Scratch};
+use crate::sys::{Errno, Fd, Result, Sys};
+
+/// Payload that is collected from several buffers of the program into one base64 frame; its encoding fits beside it.
+const GATHER: usize = 32 * 1024;
+
+/// What became of one frame.
+struct Sent {
+    /// Payload bytes to report.
+    reported: usize,
+    /// Everything that was prepared is out.
+    whole: bool,
+}
+
+impl<S: Sys> Layer<S> {
+    /// sendmsg(2) on a wrapped connection, without address and control data; `flags` 0 is write(2).
+    ///
+    /// # Errors
+    /// Those of send(2); `EINVAL` for `MSG_OOB`, which no WebSocket carries; `ENOBUFS` for `MSG_ZEROCOPY`, on which
+    /// programs fall back to a plain send.
+    pub fn send(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
+        let Some(conn) = self.conn(fd) else {
+            return self.sys.write_vectored(fd, bufs);
+        };
+        if flags & libc::MSG_OOB != 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        if flags & libc::MSG_ZEROCOPY != 0 {
+            return Err(Errno(libc::ENOBUFS));
+        }
+        let len = total(bufs);
+        if len == 0 {
+            return self.sys.send_vectored(fd, bufs, flags);
+        }
+        let mut done = 0;
+        while done < len {
+            // The kernel raises SIGPIPE only where nothing of the call was sent.
+            let quiet = if done > 0 { MSG_NOSIGNAL } else { 0 };
+            match self.send_frame(&conn, fd, bufs, done, flags | quiet) {
+                Ok(sent) => {
+                    done += sent.reported;
+                    if !sent.whole {
+                        break;
+                    }
+                }
+                Err(Errno(libc::ENOTSOCK)) if done == 0 => {
+                    // The number was closed behind our back and is something else by now.
+                    self.forget(fd);
+                    return self.sys.write_vectored(fd, bufs);
+                }
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Sends one frame of the bytes behind the first `done`, or what an open frame still lacks.
+    fn send_frame(
+        &self,
+        conn: &Conn,
+        fd: Fd,
+        bufs: &[IoSlice<'_>],
+        done: usize,
+        flags: c_int,
+    ) -> Result<Sent> {
+        let mut send = conn.send.lock();
+        while send.busy {
+            conn.idle.wait(&mut send);
+        }
+        if send.encoder.is_closing() {
+            return Err(self.broken_pipe(fd, &send, flags));
+        }
+        let verbatim = send.encoder.is_verbatim();
+        let first = if verbatim {
+            self.try_verbatim(&mut send, fd, bufs, done, flags | MSG_DONTWAIT)
+        } else {
+            self.try_encoded(&mut send, fd, bufs, done, flags | MSG_DONTWAIT)
+        };
+        let sent = match first {
+            Ok(sent) if sent.whole => Ok(sent),
+            Err(error) if error != Errno(libc::EAGAIN) => Err(error),
+            short => {
+                let reported = short.map_or(0, |sent| sent.reported);
+                let (rest, guard) = if flags & MSG_DONTWAIT != 0 {
+                    (Err(Errno(libc::EAGAIN)), send)
+                } else if verbatim {
+                    self.wait_verbatim(conn, send, fd, bufs, done + reported, flags)
+                } else {
+                    self.wait_encoded(conn, send, fd, bufs, done + reported, flags)
+                };
+                send = guard;
+                match rest {
+                    Ok(rest) => Ok(Sent {
+                        reported: reported + rest.reported,
+                        whole: rest.whole,
+                    }),
+                    Err(_) if reported > 0 => Ok(Sent {
+                        reported,
+                        whole: false,
+                    }),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        if let Ok(sent) = &sent {
+            send.bytes += sent.reported as u64;
+        }
+        if send.encoder.wants_transmit() {
+            let _ = self.transmit(conn, fd, &mut send);
+        }
+        self.release(conn, fd, send);
+        sent
+    }
+
+    /// A frame whose payload travels as it is: the program's own bytes behind a head.
+    fn try_verbatim(
+        &self,
+        send: &mut Send,
+        fd: Fd,
+        bufs: &[IoSlice<'_>],
+        done: usize,
+        flags: c_int,
+    ) -> Result<Sent> {
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let room = pieces.get_mut(1..).unwrap_or_default();
+        let (_, available) = tail(bufs, done, usize::MAX, room);
+        let (head, len) = send.encoder.transmit_head(available);
+        let (count, len) = tail(bufs, done, len, room);
+        let head = head.as_slice();
+        if let Some(first) = pieces.first_mut() {
+            *first = IoSlice::new(head);
+        }
+        let from = usize::from(head.is_empty());
+        let sent = self
+            .sys
+            .send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
+        let reported = send.encoder.transmitted(sent.unwrap_or(0));
+        judge(sent, reported, head.len() + len)
+    }
+
+    /// A frame in base64.
+    fn try_encoded(
+        &self,
+        send: &mut Send,
+        fd: Fd,
+        bufs: &[IoSlice<'_>],
+        done: usize,
+        flags: c_int,
+    ) -> Result<Sent> {
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let (count, available) = tail(bufs, done, usize::MAX, &mut pieces);
+        if available <= 3 && !self.has_room(fd) {
+            // A frame this small must not be cut: there would be nothing to hold back of it.
+            return Err(Errno(libc::EAGAIN));
+        }
+        let mut small = [0; SMALL];
+        let mut scratch = Scratch::take(&mut small);
+        match pieces.get(..count) {
+            Some([only]) => self.send_encoded(send, fd, only, &mut scratch, flags),
+            pieces => {
+                let limit = GATHER.min(scratch.len() / 3);
+                let (buf, out) = scratch.split_at_mut(limit);
+                let payload = gather(pieces.unwrap_or_default(), buf);
+                self.send_encoded(send, fd, payload, out, flags)
+            }
+        }
+    }
+
+    fn send_encoded(
+        &self,
+        send: &mut Send,
+        fd: Fd,
+        payload: &[u8],
+        out: &mut [u8],
+        flags: c_int,
+    ) -> Result<Sent> {
+        let len = send.encoder.transmit_encoded(payload, out);
+        let out = out.get(..len).unwrap_or_default();
+        // Nothing to send: the byte owed has gone out meanwhile.
+        let sent = if len == 0 {
+            Ok(0)
+        } else {
+            self.sys.send_vectored(fd, &[IoSlice::new(out)], flags)
+        };
+        let reported = send.encoder.transmitted_encoded(sent.unwrap_or(0), out);
+        judge(sent, reported, len)
+    }
+
+    /// The rest of a frame, waiting in the kernel without the lock.
+    fn wait_verbatim<'a>(
+        &self,
+        conn: &'a Conn,
+        mut send: MutexGuard<'a, Send>,
+        fd: Fd,
+        bufs: &[IoSlice<'_>],
+        done: usize,
+        flags: c_int,
+    ) -> (Result<Sent>, MutexGuard<'a, Send>) {
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let room = pieces.get_mut(1..).unwrap_or_default();
+        let (_, available) = tail(bufs, done, usize::MAX, room);
+        let (head, len) = send.encoder.transmit_head(available.max(1));
+        let (count, len) = tail(bufs, done, len, room);
+        let head = head.as_slice();
+        if let Some(first) = pieces.first_mut() {
+            *first = IoSlice::new(head);
+        }
+        let from = usize::from(head.is_empty());
+        send.busy = true;
+        drop(send);
+        let sent = self
+            .sys
+            .send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
+        let mut send = conn.send.lock();
+        send.busy = false;
+        conn.idle.notify_all();
+        let reported = send.encoder.transmitted(sent.unwrap_or(0));
+        (judge(sent, reported, head.len() + len), send)
+    }
+
+    /// The same in base64, through a small buffer, since the wait may be long.
+    fn wait_encoded<'a>(
+        &self,
+        conn: &'a Conn,
+        mut send: MutexGuard<'a, Send>,
+        fd: Fd,
+        bufs: &[IoSlice<'_>],
+        done: usize,
+        flags: c_int,
+    ) -> (Result<Sent>, MutexGuard<'a, Send>) {
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let (count, _) = tail(bufs, done, usize::MAX, &mut pieces);
+        let (mut gathered, mut out) = ([0; SMALL / 2], [0; SMALL]);
+        let gathered = gather(pieces.get(..count).unwrap_or_default(), &mut gathered);
+        let len = send.encoder.transmit_encoded(gathered, &mut out);
+        send.busy = true;
+        drop(send);
+        let out = out.get(..len).unwrap_or_default();
+        let sent = if len == 0 {
+            Ok(0)
+        } else {
+            self.sys.send_vectored(fd, &[IoSlice::new(out)], flags)
+        };
+        let mut send = conn.send.lock();
+        send.busy = false;
+        conn.idle.notify_all();
+        let reported = send.encoder.transmitted_encoded(sent.unwrap_or(0), out);
+        (judge(sent, reported, len), send)
+    }
+
+    /// Whether the kernel would take a small frame whole.
+    fn has_room(&self, fd: Fd) -> bool {
+        let mut poll = [pollfd {
+            fd,
+            events: POLLOUT,
+            revents: 0,
+        }];
+        matches!(
+            self.sys
+                .poll(&mut poll, Some(std::time::Duration::ZERO), None),
+            Ok(1..)
+        )
+    }
+
+    /// What a write after Close comes to: the kernel's own answer where it knows that nothing more is sent.
+    fn broken_pipe(&self, fd: Fd, send: &Send, flags: c_int) -> Errno {
+        if send.hung_up {
+            // Nothing of it can go out: our side is shut down, so this is EPIPE, or a reset, and SIGPIPE as without us.
+            return self
+                .sys
+                .send_vectored(fd, &[IoSlice::new(&[0])], flags)
+                .err()
+                .unwrap_or(Errno(libc::EPIPE));
+        }
+        if flags & MSG_NOSIGNAL == 0 {
+            self.sys.raise_sigpipe();
+        }
+        Errno(libc::EPIPE)
+    }
+
+    /// Ends a use of the sending half: what was queued for it meanwhile is sent now.
+    fn release(&self, conn: &Conn, fd: Fd, send: MutexGuard<'_, Send>) {
+        drop(send);
+        if conn.has_answer() {
+            self.settle(conn, fd, &mut conn.receive.lock());
+        }
+    }
+
+    /// Hands what the receiver has to say to the sender: pongs, and the answer to a Close or to a broken rule. If the
+    /// sender is in use, whoever uses it does this when done.
+    pub(crate) fn settle(&self, conn: &Conn, fd: Fd, receive: &mut Receive) {
+        let ends = receive.decoder.end().is_some() && !receive.ended;
+        if ends {
+            // The end of the stream is visible to the kernel, for whoever asks it next.
+            let _ = self.sys.shutdown(fd, libc::SHUT_RD);
+        }
+        if !ends && !receive.decoder.has_pong() {
+            return;
+        }
+        conn.set_answer();
+        let Some(mut send) = conn.send.try_lock() else {
+            return;
+        };
+        if send.busy {
+            return;
+        }
+        conn.take_answer();
+        if let Some(pong) = receive.decoder.take_pong() {
+            send.encoder.queue_pong(&pong);
+        }
+        if let (true, Some(end)) = (ends, receive.decoder.end()) {
+            receive.ended = true;
+            send.encoder.close(end.reply_code());
+            send.hang_up = true;
+        }
+        if let Err(error) = self.transmit(conn, fd, &mut send) {
+            receive.error.get_or_insert(error);
+        }
+    }
+
+    /// Sends what waits for room, if anything does. Called where the program calls us anyway.
+    pub(crate) fn flush(&self, conn: &Conn, fd: Fd) {
+        if conn.is_unsent() {
+            if let Some(mut send) = conn.send.try_lock() {
+                if !send.busy {
+                    let _ = self.transmit(conn, fd, &mut send);
+                }
+            }
+        }
+    }
+
+    /// Queues Close and sends what can be sent of it.
+    pub(crate) fn say_close(&self, conn: &Conn, fd: Fd, code: u16, hang_up: bool) {
+        let mut send = conn.send.lock();
+        if !send.busy {
+            send.encoder.close(code);
+            send.hang_up |= hang_up;
+            let _ = self.transmit(conn, fd, &mut send);
+        }
+    }
+
+    /// Sends what goes out without payload, as far as the kernel takes it.
+    ///
+    /// # Errors
+    /// What the kernel said of the connection, other than that there is no room or nobody listens any more.
+    fn transmit(&self, conn: &Conn, fd: Fd, send: &mut Send) -> Result<()> {
+        let mut result = Ok(());
+        while send.encoder.wants_transmit() {
+            let head = send.encoder.transmit_control();
+            let bytes = head.as_slice();
+            let sent =
+                self.sys
+                    .send_vectored(fd, &[IoSlice::new(bytes)], MSG_DONTWAIT | MSG_NOSIGNAL);
+            send.encoder.transmitted(sent.unwrap_or(0));
+            match sent {
+                Ok(n) if n == bytes.len() => continue,
+                Ok(_) | Err(Errno(libc::EAGAIN | libc::EPIPE)) => {}
+                Err(error) => result = Err(error),
+            }
+            break;
+        }
+        conn.set_unsent(send.encoder.wants_transmit());
+        if send.hang_up && !send.hung_up && send.encoder.is_closed() {
+            send.hung_up = true;
+            let _ = self.sys.shutdown(fd, libc::SHUT_WR);
+        }
+        result
+    }
+}
+
+/// What a send that took `sent` of `prepared` bytes is to the program, which is told of `reported` bytes.
+fn judge(sent: Result<usize>, reported: usize, prepared: usize) -> Result<Sent> {
+    match sent {
+        Ok(taken) if reported > 0 || taken == prepared => Ok(Sent {
+            reported,
+            whole: taken == prepared,
+        }),
+        Ok(_) => Err(Errno(libc::EAGAIN)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Copies as much of `pieces` as fits into `buf`.
+fn gather<'b>(pieces: &[IoSlice<'_>], buf: &'b mut [u8]) -> &'b [u8] {
+    let mut len = 0;
+    for piece in pieces {
+        let room = buf.get_mut(len..).unwrap_or_default();
+        let n = room.len().min(piece.len());
+        for (to, from) in room.iter_mut().zip(piece.iter()) {
+            *to = *from;
+        }
+        len += n;
+    }
+    buf.get(..len).unwrap_or_default()
+}

@@ -1,0 +1,156 @@
+//! The kernel as the layer sees it: the only way out.
+//!
+//! The cdylib implements [`Sys`] over the real libc functions; unit tests implement it over a scripted kernel. Every
+//! method is the system call of its name and returns what that call returns, with errno as the error; none of them
+//! goes through a hook.
+
+use std::fmt;
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use libc::{c_int, epoll_event, pollfd, sigset_t};
+
+/// A file descriptor, as libc has it.
+pub type Fd = c_int;
+
+/// The error number of a failed call, errno(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub c_int);
+
+/// The result of a system call.
+pub type Result<T> = std::result::Result<T, Errno>;
+
+/// The address of a TCP peer as `accept` reports it: at most a `sockaddr_in6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr {
+    bytes: [u8; 28],
+    len: u8,
+}
+
+impl PeerAddr {
+    /// Takes a `sockaddr` in its memory layout; what exceeds a `sockaddr_in6` is cut.
+    pub fn new(sockaddr: &[u8]) -> Self {
+        let mut bytes = [0; 28];
+        for (to, from) in bytes.iter_mut().zip(sockaddr) {
+            *to = *from;
+        }
+        PeerAddr {
+            bytes,
+            len: sockaddr.len().min(28) as u8,
+        }
+    }
+
+    /// The `sockaddr`, as long as the kernel made it.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
+    }
+
+    /// The address and port, if it is an internet address.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        let [f0, f1, p0, p1, a0, a1, a2, a3, rest @ ..] = self.bytes;
+        let port = u16::from_be_bytes([p0, p1]);
+        match (c_int::from(u16::from_ne_bytes([f0, f1])), self.len) {
+            (libc::AF_INET, 16..) => Some((Ipv4Addr::new(a0, a1, a2, a3), port).into()),
+            (libc::AF_INET6, 28..) => {
+                let octets: [u8; 16] = rest.first_chunk().copied()?;
+                Some((IpAddr::V6(Ipv6Addr::from(octets)), port).into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.socket_addr() {
+            Some(addr) => write!(f, "{addr}"),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+/// A word that a process shares with the children that it forks.
+pub trait SharedWords: Send + Sync {
+    /// The word at `index`, if there is one.
+    fn get(&self, index: usize) -> Option<&AtomicU32>;
+}
+
+/// The system calls that the layer makes. `None` as a time means for ever.
+pub trait Sys: Sync {
+    /// recv(2).
+    fn recv(&self, fd: Fd, buf: &mut [u8], flags: c_int) -> Result<usize>;
+    /// recvmsg(2) without control data.
+    fn recv_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize>;
+    /// recv(2) with `MSG_TRUNC | MSG_DONTWAIT`: drops `len` queued bytes without copying them, tcp(7).
+    fn discard(&self, fd: Fd, len: usize) -> Result<usize>;
+    /// sendmsg(2) without control data.
+    fn send_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize>;
+    /// readv(2), for a number that turns out to be no socket any more.
+    fn read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize>;
+    /// writev(2), for a number that turns out to be no socket any more.
+    fn write_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize>;
+    /// accept4(2).
+    fn accept4(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)>;
+    /// shutdown(2).
+    fn shutdown(&self, fd: Fd, how: c_int) -> Result<()>;
+    /// close(2).
+    fn close(&self, fd: Fd) -> Result<()>;
+    /// dup3(2), or dup2(2) where `flags` is `None`.
+    fn dup_to(&self, old: Fd, new: Fd, flags: Option<c_int>) -> Result<Fd>;
+    /// fcntl(2) with an integer argument.
+    fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int>;
+    /// ioctl(2) `FIONREAD`: bytes in the receive queue.
+    fn queued(&self, fd: Fd) -> Result<usize>;
+    /// The local port of a TCP socket that listens; `None` for everything else (getsockopt(2) `SO_ACCEPTCONN`,
+    /// getsockname(2)).
+    fn listening_port(&self, fd: Fd) -> Option<u16>;
+    /// setsockopt(2) `TCP_DEFER_ACCEPT`: a connection shows up once its client has sent something.
+    fn defer_accept(&self, fd: Fd, time: Duration) -> Result<()>;
+    /// getsockopt(2) `SO_RCVTIMEO`; `None` when there is no limit.
+    fn receive_timeout(&self, fd: Fd) -> Option<Duration>;
+    /// ppoll(2).
+    fn poll(
+        &self,
+        fds: &mut [pollfd],
+        timeout: Option<Duration>,
+        mask: Option<&sigset_t>,
+    ) -> Result<usize>;
+    /// epoll_create1(2) with `EPOLL_CLOEXEC`.
+    fn epoll_create(&self) -> Result<Fd>;
+    /// epoll_ctl(2).
+    fn epoll_ctl(&self, epoll: Fd, op: c_int, fd: Fd, event: Option<epoll_event>) -> Result<()>;
+    /// epoll_pwait2(2), or epoll_pwait(2) where that says it all.
+    fn epoll_wait(
+        &self,
+        epoll: Fd,
+        events: &mut [epoll_event],
+        timeout: Option<Duration>,
+        mask: Option<&sigset_t>,
+    ) -> Result<usize>;
+    /// timerfd_create(2): monotonic, non-blocking, close-on-exec.
+    fn timer_create(&self) -> Result<Fd>;
+    /// timerfd_settime(2): readable from the absolute time `at` on; `None` disarms.
+    fn timer_set(&self, timer: Fd, at: Option<Duration>) -> Result<()>;
+    /// Moves a descriptor of the library's own out of the numbers that programs count on, close-on-exec.
+    fn move_high(&self, fd: Fd) -> Fd;
+    /// clock_gettime(2) `CLOCK_MONOTONIC`.
+    fn now(&self) -> Duration;
+    /// getpid(2), asked of the kernel: differs in a vfork(2) child, which shares our memory.
+    fn pid(&self) -> libc::pid_t;
+    /// Whether the process `pid` runs: kill(2) with signal 0 finds it, and waitid(2) does not find it dead.
+    fn is_alive(&self, pid: libc::pid_t) -> bool;
+    /// Whether a system call that a signal handler interrupted would have been restarted: every handler that is
+    /// installed has `SA_RESTART`, signal(7).
+    fn signals_restart(&self) -> bool;
+    /// raise(3) `SIGPIPE`, as a write to a closed socket does.
+    fn raise_sigpipe(&self);
+    /// `count` words, zero, that children of fork(2) share with us; `None` when there is no memory.
+    fn shared_words(&self, count: usize) -> Option<Arc<dyn SharedWords>>;
+    /// 32 unpredictable bits, getrandom(2).
+    fn random(&self) -> u32;
+    /// Writes one line, newline included, to the log.
+    fn log(&self, line: &[u8]);
+}

@@ -1,0 +1,447 @@
+//! A scripted kernel: sockets are byte queues, time stands still unless a test moves it, and a call that would block ends
+//! the test.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{IoSlice, IoSliceMut};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use libc::{
+    EAGAIN, EBADF, EPIPE, EPOLLIN, EPOLLONESHOT, EPOLLOUT, MSG_DONTWAIT, MSG_PEEK, O_NONBLOCK,
+    POLLIN, POLLNVAL, POLLOUT, SHUT_RD, SHUT_RDWR, SHUT_WR, c_int, c_short, epoll_event, pollfd,
+    sigset_t,
+};
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
+
+/// One open file.
+#[derive(Default)]
+pub struct File {
+    /// What can be received.
+    pub input: VecDeque<u8>,
+    /// The peer has closed its side.
+    pub fin: bool,
+    /// What was sent.
+    pub output: Vec<u8>,
+    /// How much more the kernel takes at present.
+    pub room: usize,
+    /// An error that the next receive reports.
+    pub error: Option<c_int>,
+    pub nonblocking: bool,
+    pub shut_read: bool,
+    pub shut_write: bool,
+    /// Connections that wait to be accepted, for a listener.
+    pub backlog: Option<VecDeque<Fd>>,
+    port: u16,
+    set: Option<BTreeMap<Fd, (u32, u64)>>,
+    timer: Option<Duration>,
+    is_timer: bool,
+}
+
+/// Everything there is.
+#[derive(Default)]
+pub struct State {
+    pub files: BTreeMap<Fd, File>,
+    /// The names of the system calls made, with their descriptors.
+    pub calls: Vec<(&'static str, Fd)>,
+    pub now: Duration,
+    pub log: Vec<u8>,
+    /// The process that calls, and all that run.
+    pub pid: libc::pid_t,
+    pub processes: Vec<libc::pid_t>,
+    next: Fd,
+}
+
+/// The kernel of one test. A clone is another process's view of it.
+#[derive(Clone)]
+pub struct Script(Arc<Mutex<State>>);
+
+struct Words(Vec<AtomicU32>);
+
+impl SharedWords for Words {
+    fn get(&self, index: usize) -> Option<&AtomicU32> {
+        self.0.get(index)
+    }
+}
+
+impl Script {
+    pub fn new() -> Self {
+        Script(Arc::new(Mutex::new(State {
+            next: 3,
+            now: Duration::from_secs(100),
+            pid: 10,
+            processes: vec![10, 11],
+            ..State::default()
+        })))
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
+    }
+
+    fn add(&self, file: File) -> Fd {
+        let mut state = self.state();
+        let fd = state.next;
+        state.next += 1;
+        state.files.insert(fd, file);
+        fd
+    }
+
+    pub fn listener(&self, port: u16) -> Fd {
+        self.add(File {
+            backlog: Some(VecDeque::new()),
+            port,
+            nonblocking: true,
+            ..File::default()
+        })
+    }
+
+    /// A client that has connected to `listener` and sent `input`. Returns its descriptor on our side.
+    pub fn connect(&self, listener: Fd, input: &[u8]) -> Fd {
+        let file = File {
+            input: input.iter().copied().collect(),
+            room: usize::MAX,
+            ..File::default()
+        };
+        let fd = self.add(file);
+        self.with(listener, |file| {
+            file.backlog.as_mut().unwrap().push_back(fd)
+        });
+        fd
+    }
+
+    pub fn with<T>(&self, fd: Fd, f: impl FnOnce(&mut File) -> T) -> T {
+        f(self.state().files.get_mut(&fd).unwrap())
+    }
+
+    pub fn arrive(&self, fd: Fd, bytes: &[u8]) {
+        self.with(fd, |file| file.input.extend(bytes));
+    }
+
+    pub fn take_output(&self, fd: Fd) -> Vec<u8> {
+        self.with(fd, |file| std::mem::take(&mut file.output))
+    }
+
+    pub fn is_open(&self, fd: Fd) -> bool {
+        self.state().files.contains_key(&fd)
+    }
+}
+
+impl State {
+    fn file(&mut self, name: &'static str, fd: Fd) -> Result<&mut File> {
+        self.calls.push((name, fd));
+        self.files.get_mut(&fd).ok_or(Errno(EBADF))
+    }
+
+    fn bits(&self, fd: Fd) -> u32 {
+        let Some(file) = self.files.get(&fd) else {
+            return POLLNVAL as u32;
+        };
+        let due = file.timer.is_some_and(|at| at <= self.now);
+        let events = file.set.as_ref().is_some_and(|set| {
+            set.iter()
+                .any(|(fd, (events, _))| self.bits(*fd) & events & (EPOLLIN | EPOLLOUT) as u32 != 0)
+        });
+        let waits = file
+            .backlog
+            .as_ref()
+            .is_some_and(|backlog| !backlog.is_empty());
+        let mut bits = 0;
+        if !file.input.is_empty()
+            || file.fin
+            || file.shut_read
+            || waits
+            || due
+            || events
+            || file.error.is_some()
+        {
+            bits |= EPOLLIN as u32;
+        }
+        if file.room > 0 && file.backlog.is_none() && file.set.is_none() && !file.is_timer {
+            bits |= EPOLLOUT as u32;
+        }
+        bits
+    }
+}
+
+impl Sys for Script {
+    fn recv(&self, fd: Fd, buf: &mut [u8], flags: c_int) -> Result<usize> {
+        self.recv_vectored(fd, &mut [IoSliceMut::new(buf)], flags)
+    }
+
+    fn recv_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
+        let mut state = self.state();
+        let file = state.file("recv", fd)?;
+        if let Some(error) = file.error.take() {
+            return Err(Errno(error));
+        }
+        if file.input.is_empty() {
+            if file.fin || file.shut_read {
+                return Ok(0);
+            }
+            assert!(
+                flags & MSG_DONTWAIT != 0 || file.nonblocking,
+                "recv({fd}) would block"
+            );
+            return Err(Errno(EAGAIN));
+        }
+        let mut done = 0;
+        for buf in bufs {
+            for place in buf.iter_mut() {
+                let Some(byte) = file.input.get(done) else {
+                    break;
+                };
+                *place = *byte;
+                done += 1;
+            }
+        }
+        if flags & MSG_PEEK == 0 {
+            file.input.drain(..done);
+        }
+        Ok(done)
+    }
+
+    fn discard(&self, fd: Fd, len: usize) -> Result<usize> {
+        let mut state = self.state();
+        let file = state.file("discard", fd)?;
+        if file.input.is_empty() {
+            return if file.fin { Ok(0) } else { Err(Errno(EAGAIN)) };
+        }
+        let len = len.min(file.input.len());
+        file.input.drain(..len);
+        Ok(len)
+    }
+
+    fn send_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
+        let mut state = self.state();
+        let file = state.file("send", fd)?;
+        if file.shut_write {
+            return Err(Errno(EPIPE));
+        }
+        let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        if file.room == 0 && !bytes.is_empty() {
+            assert!(
+                flags & MSG_DONTWAIT != 0 || file.nonblocking,
+                "send({fd}) would block"
+            );
+            return Err(Errno(EAGAIN));
+        }
+        let n = bytes.len().min(file.room);
+        file.room -= n;
+        file.output.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        self.recv_vectored(fd, bufs, 0)
+    }
+
+    fn write_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize> {
+        self.send_vectored(fd, bufs, 0)
+    }
+
+    fn accept4(&self, fd: Fd, _flags: c_int) -> Result<(Fd, PeerAddr)> {
+        let mut state = self.state();
+        let file = state.file("accept", fd)?;
+        let new = file
+            .backlog
+            .as_mut()
+            .unwrap()
+            .pop_front()
+            .ok_or(Errno(EAGAIN))?;
+        let mut addr = [0; 16];
+        addr[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+        addr[2..8].copy_from_slice(&[0x30, 0x39, 127, 0, 0, 1]);
+        Ok((new, PeerAddr::new(&addr)))
+    }
+
+    fn shutdown(&self, fd: Fd, how: c_int) -> Result<()> {
+        let mut state = self.state();
+        let file = state.file("shutdown", fd)?;
+        file.shut_read |= how == SHUT_RD || how == SHUT_RDWR;
+        file.shut_write |= how == SHUT_WR || how == SHUT_RDWR;
+        Ok(())
+    }
+
+    fn close(&self, fd: Fd) -> Result<()> {
+        let mut state = self.state();
+        state.file("close", fd)?;
+        state.files.remove(&fd);
+        for file in state.files.values_mut() {
+            if let Some(set) = &mut file.set {
+                set.remove(&fd);
+            }
+        }
+        Ok(())
+    }
+
+    fn dup_to(&self, _old: Fd, _new: Fd, _flags: Option<c_int>) -> Result<Fd> {
+        unreachable!("the script has no shared files")
+    }
+
+    fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int> {
+        if command == libc::F_DUPFD_CLOEXEC {
+            // No lower number is ever free.
+            return Err(Errno(libc::EMFILE));
+        }
+        let mut state = self.state();
+        let file = state.file("fcntl", fd)?;
+        match command {
+            libc::F_GETFL => return Ok(if file.nonblocking { O_NONBLOCK } else { 0 }),
+            libc::F_SETFL => file.nonblocking = arg & O_NONBLOCK != 0,
+            _ => {}
+        }
+        Ok(0)
+    }
+
+    fn queued(&self, fd: Fd) -> Result<usize> {
+        Ok(self.state().file("queued", fd)?.input.len())
+    }
+
+    fn listening_port(&self, fd: Fd) -> Option<u16> {
+        let mut state = self.state();
+        let file = state.file("getsockname", fd).ok()?;
+        file.backlog.as_ref().map(|_| file.port)
+    }
+
+    fn defer_accept(&self, _fd: Fd, _time: Duration) -> Result<()> {
+        Ok(())
+    }
+
+    fn receive_timeout(&self, _fd: Fd) -> Option<Duration> {
+        None
+    }
+
+    fn poll(
+        &self,
+        fds: &mut [pollfd],
+        timeout: Option<Duration>,
+        _mask: Option<&sigset_t>,
+    ) -> Result<usize> {
+        let mut state = self.state();
+        let mut ready = 0;
+        for poll in fds {
+            state.calls.push(("poll", poll.fd));
+            poll.revents = if poll.fd < 0 {
+                0
+            } else {
+                state.bits(poll.fd) as c_short & (poll.events & (POLLIN | POLLOUT) | POLLNVAL)
+            };
+            ready += usize::from(poll.revents != 0);
+        }
+        assert!(
+            ready > 0 || timeout == Some(Duration::ZERO),
+            "poll would block"
+        );
+        Ok(ready)
+    }
+
+    fn epoll_create(&self) -> Result<Fd> {
+        Ok(self.add(File {
+            set: Some(BTreeMap::new()),
+            ..File::default()
+        }))
+    }
+
+    fn epoll_ctl(&self, epoll: Fd, op: c_int, fd: Fd, event: Option<epoll_event>) -> Result<()> {
+        let mut state = self.state();
+        let set = state.file("epoll_ctl", epoll)?.set.as_mut().unwrap();
+        let there = set.contains_key(&fd);
+        match (op, event) {
+            (libc::EPOLL_CTL_ADD, _) if there => return Err(Errno(libc::EEXIST)),
+            (libc::EPOLL_CTL_MOD | libc::EPOLL_CTL_DEL, _) if !there => {
+                return Err(Errno(libc::ENOENT));
+            }
+            (libc::EPOLL_CTL_DEL, _) => drop(set.remove(&fd)),
+            (_, Some(event)) => drop(set.insert(fd, (event.events, event.u64))),
+            (_, None) => return Err(Errno(libc::EFAULT)),
+        }
+        Ok(())
+    }
+
+    fn epoll_wait(
+        &self,
+        epoll: Fd,
+        events: &mut [epoll_event],
+        timeout: Option<Duration>,
+        _mask: Option<&sigset_t>,
+    ) -> Result<usize> {
+        let mut state = self.state();
+        let set = state.file("epoll_wait", epoll)?.set.clone().unwrap();
+        let mut n = 0;
+        for (fd, (wanted, data)) in set {
+            let bits = state.bits(fd) & wanted & (EPOLLIN | EPOLLOUT) as u32;
+            if bits != 0 && n < events.len() {
+                events[n] = epoll_event {
+                    events: bits,
+                    u64: data,
+                };
+                n += 1;
+                if wanted & EPOLLONESHOT as u32 != 0 {
+                    let file = state.files.get_mut(&epoll).unwrap();
+                    file.set
+                        .as_mut()
+                        .unwrap()
+                        .insert(fd, (EPOLLONESHOT as u32, data));
+                }
+            }
+        }
+        assert!(
+            n > 0 || timeout == Some(Duration::ZERO),
+            "epoll_wait would block"
+        );
+        Ok(n)
+    }
+
+    fn timer_create(&self) -> Result<Fd> {
+        Ok(self.add(File {
+            is_timer: true,
+            ..File::default()
+        }))
+    }
+
+    fn timer_set(&self, timer: Fd, at: Option<Duration>) -> Result<()> {
+        self.state().file("timer_set", timer)?.timer = at;
+        Ok(())
+    }
+
+    fn move_high(&self, fd: Fd) -> Fd {
+        fd
+    }
+
+    fn now(&self) -> Duration {
+        self.state().now
+    }
+
+    fn pid(&self) -> libc::pid_t {
+        self.state().pid
+    }
+
+    fn is_alive(&self, pid: libc::pid_t) -> bool {
+        self.state().processes.contains(&pid)
+    }
+
+    fn signals_restart(&self) -> bool {
+        true
+    }
+
+    fn raise_sigpipe(&self) {
+        self.state().calls.push(("SIGPIPE", -1));
+    }
+
+    fn shared_words(&self, count: usize) -> Option<Arc<dyn SharedWords>> {
+        Some(Arc::new(Words(
+            (0..count).map(|_| AtomicU32::new(0)).collect(),
+        )))
+    }
+
+    fn random(&self) -> u32 {
+        0x8765_4321
+    }
+
+    fn log(&self, line: &[u8]) {
+        self.state().log.extend_from_slice(line);
+    }
+}

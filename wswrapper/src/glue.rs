@@ -1,0 +1,263 @@
+//! Between C and the layer: pointers become slices, results become return values and errno.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use libc::{c_int, c_void, iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval};
+use once_cell::race::OnceBox;
+use wslayer::Layer;
+use wslayer::slots::{MAX_FDS, Slot, Slots};
+use wslayer::sys::{Errno, Fd, PeerAddr, Result};
+
+use crate::hooks::kernel::Kernel;
+
+/// Zero, so it takes no room in the file, and a page of memory only where descriptors are in use.
+static WORDS: [AtomicU32; MAX_FDS] = [const { AtomicU32::new(0) }; MAX_FDS];
+
+/// What each descriptor number stands for.
+pub static SLOTS: Slots = Slots::new(&WORDS);
+
+/// The layer of this process; absent until the library has been started, and when it is to wrap nothing.
+pub static LAYER: OnceBox<Layer<Kernel>> = OnceBox::new();
+
+/// The most bytes that one read or write moves, as in the kernel (`MAX_RW_COUNT`).
+const MAX_RW: usize = 0x7fff_f000;
+
+/// The most buffers of one call, as in the kernel (`UIO_MAXIOV`).
+pub const MAX_IOV: usize = 1024;
+
+/// The layer, if `fd` is a wrapped connection.
+#[inline]
+pub fn conn(fd: Fd) -> Option<&'static Layer<Kernel>> {
+    if SLOTS.is_conn(fd) { LAYER.get() } else { None }
+}
+
+/// The layer, if `fd` is anything of ours.
+#[inline]
+pub fn ours(fd: Fd) -> Option<&'static Layer<Kernel>> {
+    LAYER.get().filter(|layer| layer.fd_concerns(fd))
+}
+
+/// The layer, if `accept` on `fd` is ours to serve.
+pub fn listener(fd: Fd) -> Option<&'static Layer<Kernel>> {
+    match SLOTS.get(fd) {
+        Slot::OtherListener => None,
+        _ => LAYER.get().filter(|layer| layer.accepts(fd)),
+    }
+}
+
+/// `fd` is the result of a call that made a descriptor: what was known of the number is void.
+#[inline]
+pub fn fresh(fd: Fd) -> Fd {
+    if fd >= 0 && SLOTS.get(fd) != Slot::Unknown {
+        if let Some(layer) = LAYER.get() {
+            layer.forget(fd);
+        }
+    }
+    fd
+}
+
+/// Runs a call of the layer on `fd`. On success errno is as it was before the call.
+pub fn call<T>(fd: Fd, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    let errno = errno();
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => {
+            set_errno(errno);
+            Ok(value)
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            // Nothing is known of the connection's state: it ends here.
+            let _ = LAYER
+                .get()
+                .map(|layer| wslayer::sys::Sys::shutdown(layer.sys(), fd, libc::SHUT_RDWR));
+            Err(Errno(libc::EIO))
+        }
+    }
+}
+
+/// The return value of a call that counts bytes.
+pub fn size(result: Result<usize>) -> ssize_t {
+    match result {
+        Ok(n) => n as ssize_t,
+        Err(error) => fail(error) as ssize_t,
+    }
+}
+
+/// The return value of a call that counts descriptors or events.
+pub fn count(result: Result<usize>) -> c_int {
+    match result {
+        Ok(n) => n as c_int,
+        Err(error) => fail(error),
+    }
+}
+
+/// The return value of a call that yields a number.
+pub fn int(result: Result<c_int>) -> c_int {
+    result.unwrap_or_else(fail)
+}
+
+/// The return value of a call that yields nothing.
+pub fn unit(result: Result<()>) -> c_int {
+    int(result.map(|()| 0))
+}
+
+/// -1, with errno.
+pub fn fail(error: Errno) -> c_int {
+    set_errno(error.0);
+    -1
+}
+
+/// errno(3).
+pub fn errno() -> c_int {
+    // SAFETY: __errno_location always returns this thread's errno.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Sets errno(3).
+pub fn set_errno(value: c_int) {
+    // SAFETY: as in `errno`.
+    unsafe { *libc::__errno_location() = value }
+}
+
+/// The result of a real call that returns -1 and errno.
+pub fn check(value: c_int) -> Result<c_int> {
+    if value < 0 {
+        Err(Errno(errno()))
+    } else {
+        Ok(value)
+    }
+}
+
+/// The same for a count of bytes.
+pub fn check_size(value: ssize_t) -> Result<usize> {
+    usize::try_from(value).map_err(|_| Errno(errno()))
+}
+
+/// The program's buffer to read into.
+///
+/// # Safety
+/// As for read(2): `buf` is writable for `len` bytes.
+pub unsafe fn buf_mut<'a>(buf: *mut c_void, len: size_t) -> IoSliceMut<'a> {
+    if buf.is_null() || len == 0 {
+        return IoSliceMut::new(&mut []);
+    }
+    // SAFETY: the caller's promise.
+    IoSliceMut::new(unsafe { slice::from_raw_parts_mut(buf.cast(), len.min(MAX_RW)) })
+}
+
+/// The program's buffer to write from.
+///
+/// # Safety
+/// As for write(2): `buf` is readable for `len` bytes.
+pub unsafe fn buf<'a>(buf: *const c_void, len: size_t) -> IoSlice<'a> {
+    if buf.is_null() || len == 0 {
+        return IoSlice::new(&[]);
+    }
+    // SAFETY: the caller's promise.
+    IoSlice::new(unsafe { slice::from_raw_parts(buf.cast(), len.min(MAX_RW)) })
+}
+
+/// The program's buffers to read into.
+///
+/// # Safety
+/// As for readv(2): `count` is in range, and every entry names writable memory.
+pub unsafe fn bufs_mut<'a>(iov: *const iovec, count: usize) -> &'a mut [IoSliceMut<'a>] {
+    if iov.is_null() || count == 0 {
+        return &mut [];
+    }
+    // SAFETY: the caller's promise; IoSliceMut has the layout of iovec. The layer does not write to the entries.
+    unsafe { slice::from_raw_parts_mut(iov.cast_mut().cast(), count) }
+}
+
+/// The program's buffers to write from.
+///
+/// # Safety
+/// As for writev(2): `count` is in range, and every entry names readable memory.
+pub unsafe fn bufs<'a>(iov: *const iovec, count: usize) -> &'a [IoSlice<'a>] {
+    if iov.is_null() || count == 0 {
+        return &[];
+    }
+    // SAFETY: the caller's promise; IoSlice has the layout of iovec.
+    unsafe { slice::from_raw_parts(iov.cast(), count) }
+}
+
+/// Whether a count of buffers is one that the kernel takes.
+pub fn iov_fits(count: c_int) -> bool {
+    usize::try_from(count).is_ok_and(|count| count <= MAX_IOV)
+}
+
+/// Tells the program what TCP tells it of a message's surroundings: nothing.
+///
+/// # Safety
+/// As for recvmsg(2): `msg` is writable.
+pub unsafe fn clear_msg(msg: *mut msghdr) {
+    // SAFETY: the caller's promise.
+    let msg = unsafe { &mut *msg };
+    (msg.msg_namelen, msg.msg_controllen, msg.msg_flags) = (0, 0, 0);
+}
+
+/// Writes a peer's address where accept(2) has it: as much as fits, and the length it has.
+///
+/// # Safety
+/// As for accept(2): `len`, unless `addr` is null, holds the room at `addr`.
+pub unsafe fn put_addr(peer: &PeerAddr, addr: *mut sockaddr, len: *mut socklen_t) {
+    if addr.is_null() || len.is_null() {
+        return;
+    }
+    let bytes = peer.as_bytes();
+    // SAFETY: the caller's promise; at most `*len` bytes are written.
+    unsafe {
+        let fits = bytes.len().min(*len as usize);
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), addr.cast(), fits);
+        *len = bytes.len() as socklen_t;
+    }
+}
+
+/// A timeout in milliseconds, negative for ever.
+pub fn millis(timeout: c_int) -> Option<Duration> {
+    u64::try_from(timeout).ok().map(Duration::from_millis)
+}
+
+/// A timeout that may be absent, which is for ever. `Err` if it is no valid time: the kernel is to say so.
+///
+/// # Safety
+/// `time` is null or readable.
+pub unsafe fn timespec_of(time: *const timespec) -> std::result::Result<Option<Duration>, ()> {
+    // SAFETY: the caller's promise.
+    let Some(time) = (unsafe { time.as_ref() }) else {
+        return Ok(None);
+    };
+    match (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec)) {
+        (Ok(secs), Ok(nanos @ 0..1_000_000_000)) => Ok(Some(Duration::new(secs, nanos))),
+        _ => Err(()),
+    }
+}
+
+/// The same for select(2), whose microseconds may exceed a second.
+///
+/// # Safety
+/// `time` is null or readable.
+pub unsafe fn timeval_of(time: *const timeval) -> std::result::Result<Option<Duration>, ()> {
+    // SAFETY: the caller's promise.
+    let Some(time) = (unsafe { time.as_ref() }) else {
+        return Ok(None);
+    };
+    match (u64::try_from(time.tv_sec), u64::try_from(time.tv_usec)) {
+        (Ok(secs), Ok(micros)) => Ok(Some(
+            Duration::from_secs(secs).saturating_add(Duration::from_micros(micros)),
+        )),
+        _ => Err(()),
+    }
+}
+
+/// A time as the kernel takes it.
+pub fn to_timespec(time: Duration) -> timespec {
+    timespec {
+        tv_sec: time.as_secs().min(i64::MAX as u64) as i64,
+        tv_nsec: i64::from(time.subsec_nanos()),
+    }
+}

@@ -1,0 +1,421 @@
+//! The kernel, by way of the real libc functions.
+
+use std::ffi::c_void;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::{self, MaybeUninit};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use libc::{c_int, epoll_event, iovec, msghdr, pollfd, sigset_t, sockaddr_storage, socklen_t};
+use redhook::real;
+use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
+
+use super::{accept4, close, dup2, dup3, epoll_create1, epoll_ctl, epoll_pwait, epoll_pwait2};
+use super::{fcntl, ioctl, ppoll, readv, recv, recvmsg, sendmsg, shutdown, writev};
+use crate::glue::{check, check_size, errno, to_timespec};
+use crate::start::log_line;
+
+/// Our own descriptors go above this part of the descriptor limit, where programs rarely look.
+const HIGH_SHARE: (u64, u64) = (15, 16);
+
+/// But not above this, or the kernel's table for the process grows large.
+const HIGH_LIMIT: u64 = 1024;
+
+/// The real system calls.
+pub struct Kernel {
+    /// The kernel has epoll_pwait2 (Linux 5.11).
+    has_pwait2: AtomicBool,
+}
+
+impl Kernel {
+    /// The kernel that the program runs on.
+    pub const fn new() -> Self {
+        Kernel {
+            has_pwait2: AtomicBool::new(true),
+        }
+    }
+}
+
+/// An integer socket option.
+fn option(fd: Fd, level: c_int, name: c_int) -> Result<c_int> {
+    let (mut value, mut len) = (0 as c_int, mem::size_of::<c_int>() as socklen_t);
+    // SAFETY: `value` has room for the `len` bytes that the kernel may write.
+    check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) })
+        .map(|_| value)
+}
+
+fn message(iov: *mut iovec, count: usize) -> msghdr {
+    // SAFETY: a msghdr of zeros is valid: no name, no control data.
+    let mut msg: msghdr = unsafe { mem::zeroed() };
+    (msg.msg_iov, msg.msg_iovlen) = (iov, count);
+    msg
+}
+
+fn pointer<T>(value: Option<&T>) -> *const T {
+    value.map_or(ptr::null(), ptr::from_ref)
+}
+
+impl Sys for Kernel {
+    fn recv(&self, fd: Fd, buf: &mut [u8], flags: c_int) -> Result<usize> {
+        // SAFETY: `buf` is writable for its length.
+        check_size(unsafe { real!(recv)(fd, buf.as_mut_ptr().cast(), buf.len(), flags) })
+    }
+
+    fn recv_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
+        let mut msg = message(bufs.as_mut_ptr().cast(), bufs.len());
+        // SAFETY: IoSliceMut has the layout of iovec, and each is writable.
+        check_size(unsafe { real!(recvmsg)(fd, &raw mut msg, flags) })
+    }
+
+    fn discard(&self, fd: Fd, len: usize) -> Result<usize> {
+        // SAFETY: with MSG_TRUNC a TCP socket writes nothing to the buffer, tcp(7).
+        check_size(unsafe {
+            real!(recv)(
+                fd,
+                ptr::null_mut(),
+                len,
+                libc::MSG_TRUNC | libc::MSG_DONTWAIT,
+            )
+        })
+    }
+
+    fn send_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
+        let msg = message(bufs.as_ptr().cast_mut().cast(), bufs.len());
+        // SAFETY: IoSlice has the layout of iovec, and each is readable; sendmsg does not write to them.
+        check_size(unsafe { real!(sendmsg)(fd, &raw const msg, flags) })
+    }
+
+    fn read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        // SAFETY: as in `recv_vectored`.
+        check_size(unsafe { real!(readv)(fd, bufs.as_ptr().cast(), bufs.len() as c_int) })
+    }
+
+    fn write_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize> {
+        // SAFETY: as in `send_vectored`.
+        check_size(unsafe { real!(writev)(fd, bufs.as_ptr().cast(), bufs.len() as c_int) })
+    }
+
+    fn accept4(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)> {
+        let mut addr = MaybeUninit::<sockaddr_storage>::zeroed();
+        let mut len = mem::size_of::<sockaddr_storage>() as socklen_t;
+        // SAFETY: `addr` has room for the `len` bytes that the kernel may write.
+        let new =
+            check(unsafe { real!(accept4)(fd, addr.as_mut_ptr().cast(), &raw mut len, flags) })?;
+        // SAFETY: the storage was zeroed, so all of it is initialized; the slice is no longer than it.
+        let bytes = unsafe {
+            std::slice::from_raw_parts(
+                addr.as_ptr().cast::<u8>(),
+                (len as usize).min(mem::size_of::<sockaddr_storage>()),
+            )
+        };
+        Ok((new, PeerAddr::new(bytes)))
+    }
+
+    fn shutdown(&self, fd: Fd, how: c_int) -> Result<()> {
+        // SAFETY: no memory is involved.
+        check(unsafe { real!(shutdown)(fd, how) }).map(drop)
+    }
+
+    fn close(&self, fd: Fd) -> Result<()> {
+        // SAFETY: the program asked for it, or the descriptor is ours.
+        check(unsafe { real!(close)(fd) }).map(drop)
+    }
+
+    fn dup_to(&self, old: Fd, new: Fd, flags: Option<c_int>) -> Result<Fd> {
+        // SAFETY: no memory is involved.
+        check(match flags {
+            None => unsafe { real!(dup2)(old, new) },
+            Some(flags) => unsafe { real!(dup3)(old, new, flags) },
+        })
+    }
+
+    fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int> {
+        // SAFETY: only commands with an integer argument come here.
+        check(unsafe { real!(fcntl)(fd, command, arg as usize as *mut c_void) })
+    }
+
+    fn queued(&self, fd: Fd) -> Result<usize> {
+        let mut value: c_int = 0;
+        // SAFETY: FIONREAD writes an int.
+        check(unsafe { real!(ioctl)(fd, libc::FIONREAD, (&raw mut value).cast()) })?;
+        Ok(usize::try_from(value).unwrap_or(0))
+    }
+
+    fn listening_port(&self, fd: Fd) -> Option<u16> {
+        let listens = option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN).ok()? != 0;
+        if !listens || option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok()? != libc::IPPROTO_TCP {
+            return None;
+        }
+        let mut addr = MaybeUninit::<sockaddr_storage>::zeroed();
+        let mut len = mem::size_of::<sockaddr_storage>() as socklen_t;
+        // SAFETY: `addr` has room for the `len` bytes that the kernel may write.
+        check(unsafe { libc::getsockname(fd, addr.as_mut_ptr().cast(), &raw mut len) }).ok()?;
+        // SAFETY: the storage was zeroed, so all of it is initialized.
+        let bytes = unsafe { std::slice::from_raw_parts(addr.as_ptr().cast::<u8>(), 28) };
+        PeerAddr::new(bytes).socket_addr().map(|addr| addr.port())
+    }
+
+    fn defer_accept(&self, fd: Fd, time: Duration) -> Result<()> {
+        let secs = c_int::try_from(time.as_secs()).unwrap_or(c_int::MAX);
+        let len = mem::size_of::<c_int>() as socklen_t;
+        // SAFETY: the option is an int, and `secs` is one.
+        let result = unsafe {
+            libc::setsockopt(
+                fd,
+                libc::IPPROTO_TCP,
+                libc::TCP_DEFER_ACCEPT,
+                (&raw const secs).cast(),
+                len,
+            )
+        };
+        check(result).map(drop)
+    }
+
+    fn receive_timeout(&self, fd: Fd) -> Option<Duration> {
+        let mut time = libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        };
+        let mut len = mem::size_of::<libc::timeval>() as socklen_t;
+        // SAFETY: the option is a timeval, and `time` is one.
+        let result = unsafe {
+            libc::getsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                libc::SO_RCVTIMEO,
+                (&raw mut time).cast(),
+                &raw mut len,
+            )
+        };
+        check(result).ok()?;
+        let limit = Duration::from_secs(time.tv_sec.unsigned_abs())
+            + Duration::from_micros(time.tv_usec.unsigned_abs());
+        (!limit.is_zero()).then_some(limit)
+    }
+
+    fn poll(
+        &self,
+        fds: &mut [pollfd],
+        timeout: Option<Duration>,
+        mask: Option<&sigset_t>,
+    ) -> Result<usize> {
+        let time = timeout.map(to_timespec);
+        // SAFETY: `fds` is writable for its length; null pointers mean no timeout and no mask.
+        let n = unsafe {
+            real!(ppoll)(
+                fds.as_mut_ptr(),
+                fds.len() as libc::nfds_t,
+                pointer(time.as_ref()),
+                pointer(mask),
+            )
+        };
+        check(n).map(|n| n as usize)
+    }
+
+    fn epoll_create(&self) -> Result<Fd> {
+        // SAFETY: no memory is involved.
+        check(unsafe { real!(epoll_create1)(libc::EPOLL_CLOEXEC) })
+    }
+
+    fn epoll_ctl(&self, epoll: Fd, op: c_int, fd: Fd, event: Option<epoll_event>) -> Result<()> {
+        let mut event = event;
+        let event = event.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        // SAFETY: `event` is null or readable.
+        check(unsafe { real!(epoll_ctl)(epoll, op, fd, event) }).map(drop)
+    }
+
+    fn epoll_wait(
+        &self,
+        epoll: Fd,
+        events: &mut [epoll_event],
+        timeout: Option<Duration>,
+        mask: Option<&sigset_t>,
+    ) -> Result<usize> {
+        let (at, len) = (
+            events.as_mut_ptr(),
+            c_int::try_from(events.len()).unwrap_or(c_int::MAX),
+        );
+        let whole_millis = timeout.is_none_or(|time| time.subsec_nanos() % 1_000_000 == 0);
+        if !whole_millis && self.has_pwait2.load(Ordering::Relaxed) {
+            let time = timeout.map(to_timespec);
+            // SAFETY: `events` is writable for its length; null pointers mean no timeout and no mask.
+            let n = unsafe {
+                real!(epoll_pwait2)(epoll, at, len, pointer(time.as_ref()), pointer(mask))
+            };
+            match check(n) {
+                Err(Errno(libc::ENOSYS)) => self.has_pwait2.store(false, Ordering::Relaxed),
+                result => return result.map(|n| n as usize),
+            }
+        }
+        let millis = match timeout {
+            None => -1,
+            // Rounded up: a wait must not end before its time.
+            Some(time) => {
+                c_int::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
+            }
+        };
+        // SAFETY: as above.
+        check(unsafe { real!(epoll_pwait)(epoll, at, len, millis, pointer(mask)) })
+            .map(|n| n as usize)
+    }
+
+    fn timer_create(&self) -> Result<Fd> {
+        // SAFETY: no memory is involved.
+        check(unsafe {
+            libc::timerfd_create(
+                libc::CLOCK_MONOTONIC,
+                libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
+            )
+        })
+    }
+
+    fn timer_set(&self, timer: Fd, at: Option<Duration>) -> Result<()> {
+        let zero = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let spec = libc::itimerspec {
+            it_interval: zero,
+            it_value: at.map_or(zero, to_timespec),
+        };
+        // SAFETY: `spec` is readable; the old value is not asked for.
+        check(unsafe {
+            libc::timerfd_settime(
+                timer,
+                libc::TFD_TIMER_ABSTIME,
+                &raw const spec,
+                ptr::null_mut(),
+            )
+        })
+        .map(drop)
+    }
+
+    fn move_high(&self, fd: Fd) -> Fd {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: `limit` is writable.
+        if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+            return fd;
+        }
+        let floor = limit.rlim_cur.min(HIGH_LIMIT) * HIGH_SHARE.0 / HIGH_SHARE.1;
+        match self.fcntl(fd, libc::F_DUPFD_CLOEXEC, floor as c_int) {
+            Ok(high) => {
+                let _ = self.close(fd);
+                high
+            }
+            // No number is free up there: it may stay where it is.
+            Err(_) => fd,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: `time` is writable, and the clock exists.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+        Duration::new(
+            time.tv_sec.unsigned_abs(),
+            u32::try_from(time.tv_nsec).unwrap_or(0),
+        )
+    }
+
+    fn pid(&self) -> libc::pid_t {
+        // SAFETY: no memory is involved.
+        unsafe { libc::getpid() }
+    }
+
+    fn is_alive(&self, pid: libc::pid_t) -> bool {
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: signal 0 is none; `info` is writable, and all zeros is a valid one. A child that is dead stays waitable.
+        unsafe {
+            if libc::kill(pid, 0) != 0 && errno() == libc::ESRCH {
+                return false;
+            }
+            let waited = libc::waitid(libc::P_PID, pid.unsigned_abs(), info.as_mut_ptr(), options);
+            waited != 0 || info.assume_init().si_pid() == 0
+        }
+    }
+
+    fn signals_restart(&self) -> bool {
+        (1..=libc::SIGRTMAX()).all(|signal| {
+            let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+            // SAFETY: nothing is installed; `action` is writable, and all zeros is a valid one.
+            let action = unsafe {
+                libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
+                action.assume_init()
+            };
+            let none = action.sa_sigaction == libc::SIG_DFL || action.sa_sigaction == libc::SIG_IGN;
+            none || action.sa_flags & libc::SA_RESTART != 0
+        })
+    }
+
+    fn raise_sigpipe(&self) {
+        // SAFETY: what the kernel would do at this point.
+        unsafe { libc::raise(libc::SIGPIPE) };
+    }
+
+    fn shared_words(&self, count: usize) -> Option<Arc<dyn SharedWords>> {
+        let len = count.checked_mul(mem::size_of::<AtomicU32>())?;
+        let (access, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+        );
+        // SAFETY: a fresh anonymous mapping.
+        let at = unsafe { libc::mmap(ptr::null_mut(), len, access, flags, -1, 0) };
+        (at != libc::MAP_FAILED).then(|| {
+            Arc::new(Mapping {
+                at: at.cast(),
+                count,
+            }) as Arc<dyn SharedWords>
+        })
+    }
+
+    fn random(&self) -> u32 {
+        let mut bytes = [0; 4];
+        // SAFETY: `bytes` is writable.
+        unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+        // No user space pointer, no small number and no pair of 32-bit numbers in common use has this bit.
+        u32::from_ne_bytes(bytes) | 1 << 31
+    }
+
+    fn log(&self, line: &[u8]) {
+        log_line(line);
+    }
+}
+
+/// Words in a shared anonymous mapping.
+struct Mapping {
+    at: *const AtomicU32,
+    count: usize,
+}
+
+// SAFETY: the mapping holds atomics only, and stays until the value is dropped.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl SharedWords for Mapping {
+    fn get(&self, index: usize) -> Option<&AtomicU32> {
+        // SAFETY: `index` is within the mapping, which was zeroed: a valid AtomicU32.
+        (index < self.count).then(|| unsafe { &*self.at.add(index) })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and nobody borrows from it any more.
+        unsafe {
+            libc::munmap(
+                self.at.cast_mut().cast(),
+                self.count * mem::size_of::<AtomicU32>(),
+            )
+        };
+    }
+}

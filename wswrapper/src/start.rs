@@ -1,0 +1,145 @@
+//! What happens when the library is loaded, around fork(2), and at exit(3); and where log lines go.
+
+use std::cell::RefCell;
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use libc::c_int;
+use once_cell::race::OnceBox;
+use wslayer::Layer;
+use wslayer::config::{Config, LogTarget, Ports};
+use wslayer::fork::ForkGuard;
+
+use crate::glue::{LAYER, SLOTS, errno, set_errno};
+use crate::hooks::{self, kernel::Kernel};
+
+/// Runs when the library is loaded, before the program.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static START: extern "C" fn() = start;
+
+thread_local! {
+    /// What is locked between the two sides of a fork, in the thread that forks.
+    static FORKING: RefCell<Option<ForkGuard<'static>>> = const { RefCell::new(None) };
+}
+
+/// Where log lines go.
+static LOG: OnceBox<Log> = OnceBox::new();
+
+enum Log {
+    /// Descriptor 2, as long as it is this file.
+    Stderr { dev: libc::dev_t, ino: libc::ino_t },
+    /// Opened for each line: the library keeps no descriptor that the program could close or reuse.
+    File(CString),
+}
+
+extern "C" fn start() {
+    // Whatever goes wrong in here must neither print through the program's stderr nor reach the program.
+    std::panic::set_hook(Box::new(|_| {}));
+    let errno = errno();
+    let _ = catch_unwind(|| {
+        hooks::resolve();
+        match Config::from_env(|name| {
+            std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+        }) {
+            Ok(config) if config.ports == Ports::None => {}
+            Ok(config) => wrap(config),
+            Err(line) => complain(&line),
+        }
+    });
+    set_errno(errno);
+}
+
+fn wrap(config: Config) {
+    let log = match &config.log {
+        LogTarget::Nowhere => None,
+        LogTarget::Stderr => {
+            identity(libc::STDERR_FILENO).map(|(dev, ino)| Log::Stderr { dev, ino })
+        }
+        LogTarget::File(path) => CString::new(path.as_str()).ok().map(Log::File),
+    };
+    if let Some(log) = log {
+        let _ = LOG.set(Box::new(log));
+    }
+    let _ = LAYER.set(Box::new(Layer::new(Kernel::new(), SLOTS, config)));
+    // SAFETY: the handlers are functions of this library, which is never unloaded.
+    unsafe {
+        libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child));
+        libc::atexit(at_exit);
+    }
+}
+
+/// One line on stderr: the environment is wrong, and nothing is wrapped.
+fn complain(line: &str) {
+    let line = format!("libwswrapper.so: {line}; no port is wrapped\n");
+    // SAFETY: `line` is readable for its length.
+    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+}
+
+unsafe extern "C" fn before_fork() {
+    if let Some(layer) = LAYER.get() {
+        let guard = layer.before_fork();
+        let _ = FORKING.try_with(|forking| forking.replace(Some(guard)));
+    }
+}
+
+unsafe extern "C" fn in_parent() {
+    let _ = FORKING.try_with(|forking| forking.take());
+}
+
+unsafe extern "C" fn in_child() {
+    let guard = FORKING.try_with(|forking| forking.take());
+    if let (Some(layer), Ok(Some(guard))) = (LAYER.get(), guard) {
+        layer.in_child(guard);
+    }
+}
+
+extern "C" fn at_exit() {
+    if let Some(layer) = LAYER.get() {
+        let _ = catch_unwind(AssertUnwindSafe(|| layer.at_exit()));
+    }
+}
+
+/// Which file a descriptor is.
+fn identity(fd: c_int) -> Option<(libc::dev_t, libc::ino_t)> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: fstat fills `stat` where it succeeds.
+    unsafe {
+        (libc::fstat(fd, stat.as_mut_ptr()) == 0).then(|| {
+            let stat = stat.assume_init();
+            (stat.st_dev, stat.st_ino)
+        })
+    }
+}
+
+/// Appends one line to the log. Whatever fails, the program does not notice.
+pub fn log_line(line: &[u8]) {
+    let Some(log) = LOG.get() else { return };
+    let errno = errno();
+    match log {
+        // The program may have put something else in its place.
+        Log::Stderr { dev, ino } if identity(libc::STDERR_FILENO) == Some((*dev, *ino)) => {
+            write_all(libc::STDERR_FILENO, line);
+        }
+        Log::Stderr { .. } => {}
+        Log::File(path) => {
+            let flags =
+                libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY;
+            // SAFETY: `path` is a C string.
+            let fd = unsafe { libc::open(path.as_ptr(), flags, 0o644) };
+            if fd >= 0 {
+                write_all(fd, line);
+                // SAFETY: the descriptor is ours.
+                unsafe { libc::close(fd) };
+            }
+        }
+    }
+    set_errno(errno);
+}
+
+/// One write: lines of several processes do not mix.
+fn write_all(fd: c_int, line: &[u8]) {
+    // SAFETY: `line` is readable for its length.
+    unsafe { libc::write(fd, line.as_ptr().cast(), line.len()) };
+}
