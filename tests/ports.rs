@@ -40,7 +40,7 @@ fn local(port: u16) -> SocketAddr {
 fn wrapped_of_three(value: &str) -> ([bool; 3], String) {
     let mut command = accepts("poll", "4", &["{port}", "{port2}", "{port3}"]);
     command.env("WSWRAP_PORT", value);
-    let server = Server::wrapped(&mut command);
+    let mut server = Server::wrapped(&mut command);
     let ports = [0, 1, 2].map(|offset| server.port() + offset);
     for port in ports {
         assert_eq!(server.stdout_line(), format!("listening {port}"));
@@ -55,7 +55,7 @@ fn wrapped_of_three(value: &str) -> ([bool; 3], String) {
         }
         wrapped
     });
-    (wrapped, server.stderr())
+    (wrapped, server.kill_for_stderr())
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn listeners_of_ipv6_and_of_both_families_are_wrapped() {
             vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
         ),
     ] {
-        let server = Server::wrapped(&mut accepts("poll", family, &["{port}"]));
+        let server = Server::spawn(Mode::Wrapped, &mut accepts("poll", family, &["{port}"]));
         assert_eq!(server.stdout_line(), format!("listening {}", server.port()));
         for host in hosts {
             for wire in Wire::WEBSOCKET {

@@ -3,30 +3,13 @@
 use std::process::Command;
 
 use sha1::{Digest as _, Sha1};
-use wstests::{Client, End, Rng, Server, Wire, script, twin};
-
-/// A directory that goes with the test.
-struct Directory(std::path::PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("wstests-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use wstests::{Client, End, Rng, Scratch, Server, Wire, script, twin};
 
 #[test]
 fn http_server_delivers_a_file_of_some_megabytes() {
-    let directory = Directory::new("http");
+    let directory = Scratch::new();
     let content = Rng::new(8).bytes(5_000_003);
-    std::fs::write(directory.0.join("file.bin"), &content).unwrap();
+    std::fs::write(directory.join("file.bin"), &content).unwrap();
     let command = || {
         let mut command = Command::new("python3");
         command.args([
@@ -37,7 +20,7 @@ fn http_server_delivers_a_file_of_some_megabytes() {
             "127.0.0.1",
             "--directory",
         ]);
-        command.arg(&directory.0).arg("{port}");
+        command.arg(directory.path()).arg("{port}");
         command
     };
     twin(command, |server, wire, rng| {

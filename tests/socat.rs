@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use wstests::{Client, End, Rng, Server, Wire, twin};
+use wstests::{Client, End, Rng, Scratch, Server, Wire, twin};
 
 /// `PIPE` without a name echoes: what comes from the connection goes into an unnamed pipe and back.
 fn echo() -> Command {
@@ -66,7 +66,8 @@ fn the_end_of_the_client_ends_the_child_and_loses_nothing() {
 fn a_file_arrives_whole_before_the_end() {
     let mut rng = Rng::new(6);
     let content = rng.bytes(700_001);
-    let file = std::env::temp_dir().join(format!("wstests-socat-{}", std::process::id()));
+    let directory = Scratch::new();
+    let file = directory.join("file");
     std::fs::write(&file, &content).unwrap();
     let path = file.to_str().unwrap().to_owned();
     let command = || {
@@ -89,5 +90,4 @@ fn a_file_arrives_whole_before_the_end() {
         );
         server.wait()
     });
-    std::fs::remove_file(&file).unwrap();
 }

@@ -4,6 +4,7 @@
 //! A scenario is one C function in `apps/torture_*.c`; it tells the client what to do (`torture_script.rs`), and a test is
 //! a line of the tables below.
 
+mod torture_peer;
 mod torture_script;
 
 use std::process::Command;

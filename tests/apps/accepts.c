@@ -4,7 +4,8 @@
 // epoll, edge (epoll, edge-triggered). FAMILY: 4, 6, or dual. PORT may be 0.
 // Prints "listening PORT" for each listener, then for each connection "accepted ADDRESS PORT" (the peer as accept tells it,
 // checked against getpeername), echoes until the end of the connection and prints "ended". Any error of accept is printed
-// as well. One connection at a time: whoever delays accept delays everybody.
+// as well. CLOSE_STDERR in the environment: closes its standard error once it listens, so that the next descriptor gets that
+// number. One connection at a time: whoever delays accept delays everybody.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -99,6 +100,8 @@ static void serve(int fd, const struct sockaddr_storage *peer, socklen_t length)
     if (other_length != length || memcmp(peer, &other, length) != 0)
         printf("accept and getpeername differ\n");
     inet_ntop(peer->ss_family, address, host, sizeof host);
+    if (getenv("CLOSE_STDERR") && fd != STDERR_FILENO)
+        printf("not the number of the standard error: %d\n", fd);
     printf("accepted %s %d\n", host, ntohs(((const struct sockaddr_in *)peer)->sin_port));
     // Many small echoes: Nagle's algorithm and delayed acknowledgements would make each wait 40 ms.
     int one = 1;
@@ -132,6 +135,8 @@ int main(int argc, char **argv)
     if (edge || strcmp(way, "nonblock") == 0)
         for (int i = 0; i < count; i++)
             check(fcntl(listeners[i], F_SETFL, fcntl(listeners[i], F_GETFL) | O_NONBLOCK), "fcntl");
+    if (getenv("CLOSE_STDERR"))
+        close(STDERR_FILENO);
     for (;;) {
         int listener = ready(way, epoll);
         do {

@@ -103,6 +103,7 @@ static void middle(int listener)
 		say_read("child", fd, buffer, 63, 37);
 		fill(buffer, 100, 0);
 		write_full(fd, buffer, 100);
+		close(fd);
 		_exit(0);
 	}
 	close(fd);
@@ -152,6 +153,7 @@ static void later(int listener)
 		int fd = next_client(listener);
 		ask("%d send 1", i);
 		report("read", read(fd, &byte, 1));
+		await_client();
 		close(fd);
 		ask("%d end", i);
 	}

@@ -100,8 +100,9 @@ static void blocked_reader(int listener)
 	pthread_create(&reader, NULL, read_one, NULL);
 	ask("0 noise");
 	await_client();
-	report("shutdown", shutdown(connection, SHUT_RDWR));
+	int result = shutdown(connection, SHUT_RDWR);
 	pthread_join(reader, NULL);
+	report("shutdown", result);
 }
 
 /* A writer that waits for room holds nothing that a reader needs. */

@@ -8,7 +8,6 @@ use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::ops::{Deref, DerefMut};
 use std::os::fd::AsRawFd as _;
-use std::time::Duration;
 
 use crate::open::Builder;
 use crate::reader::Reader;
@@ -45,9 +44,8 @@ impl Client {
         protocol: Option<String>,
         received: &[u8],
         rng: Rng,
-        timeout: Duration,
     ) -> io::Result<Self> {
-        let reader = Reader::new(stream.try_clone()?, wire, timeout, received)?;
+        let reader = Reader::new(stream.try_clone()?, wire, received)?;
         let writer = Writer::new(stream, wire, rng);
         Ok(Self {
             reader,

@@ -1,4 +1,4 @@
-//! The kernel's TCP sockets: who listens, what waits in the queues, which ports are free.
+//! The kernel's side: who listens, which ports are free, how many descriptors there may be.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -7,88 +7,32 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use crate::wait;
+/// The state LISTEN as the tables of proc(5) write it (include/net/tcp_states.h).
+const LISTEN: &str = "0A";
 
-/// The state LISTEN of `/proc/net/tcp` (proc(5), include/net/tcp_states.h).
-pub const LISTEN: u8 = 0x0A;
-/// The state ESTABLISHED.
-pub const ESTABLISHED: u8 = 0x01;
-/// The state CLOSE_WAIT: the peer has ended its direction.
-pub const CLOSE_WAIT: u8 = 0x08;
-
-const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
-
-/// One line of `/proc/net/tcp` or `/proc/net/tcp6`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Socket {
-    /// The local port.
-    pub local: u16,
-    /// The port of the peer, 0 for a listener.
-    pub remote: u16,
-    /// The state as the kernel numbers it, such as [`LISTEN`].
-    pub state: u8,
-    /// Bytes sent or waiting to be sent that the peer has not acknowledged.
-    pub unsent: u64,
-    /// Bytes received that the program has not read; for a listener the connections that wait for `accept`.
-    pub unread: u64,
-}
-
-/// The sockets of one table, listeners first. Read line by line: after a run of many connections the tables are long, and
-/// whoever has found what it looks for need not read on.
-fn sockets(table: &str) -> impl Iterator<Item = Socket> {
-    // A kernel without IPv6 has no second table.
-    File::open(table)
-        .into_iter()
-        .flat_map(|table| BufReader::new(table).lines().skip(1))
-        .map(|line| {
-            let line = line.unwrap_or_else(|error| panic!("a TCP table cannot be read: {error}"));
-            parse(&line).unwrap_or_else(|| panic!("not a line of a TCP table: {line}"))
-        })
-}
-
-fn parse(line: &str) -> Option<Socket> {
-    let mut fields = line.split_whitespace().skip(1);
-    let port = |field: &str| u16::from_str_radix(field.rsplit(':').next()?, 16).ok();
-    let local = port(fields.next()?)?;
-    let remote = port(fields.next()?)?;
-    let state = u8::from_str_radix(fields.next()?, 16).ok()?;
-    let (unsent, unread) = fields.next()?.split_once(':')?;
-    Some(Socket {
-        local,
-        remote,
-        state,
-        unsent: u64::from_str_radix(unsent, 16).ok()?,
-        unread: u64::from_str_radix(unread, 16).ok()?,
-    })
-}
-
-/// Whether any socket listens on `port`.
+/// Whether a socket of IPv4 listens on `port`. One of IPv6 does not count, even if it takes IPv4 as well: the table does not
+/// say so, and programs that listen on both in turn are not ready with the first.
 ///
 /// # Panics
-/// If `/proc/net/tcp` cannot be understood.
+/// If `/proc/net/tcp` cannot be read or understood.
 #[must_use]
 pub fn is_listening(port: u16) -> bool {
-    TABLES.into_iter().any(|table| {
-        sockets(table)
-            .take_while(|socket| socket.state == LISTEN)
-            .any(|socket| socket.local == port)
-    })
-}
-
-/// Waits until the socket of the connection from `client` to `server` (ports), seen from the server's side, satisfies
-/// `condition`.
-///
-/// # Panics
-/// If it does not within [`crate::TIMEOUT`].
-#[track_caller]
-pub fn until_socket(server: u16, client: u16, what: &str, condition: impl Fn(&Socket) -> bool) {
-    wait::until(what, || {
-        TABLES
-            .into_iter()
-            .flat_map(sockets)
-            .any(|socket| socket.local == server && socket.remote == client && condition(&socket))
-            .then_some(())
-    });
+    let table = File::open("/proc/net/tcp").unwrap_or_else(|error| panic!("no TCP table: {error}"));
+    for line in BufReader::new(table).lines().skip(1) {
+        let line = line.unwrap_or_else(|error| panic!("the TCP table cannot be read: {error}"));
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let &[_, local, _, state, ..] = fields.as_slice() else {
+            panic!("not a line of the TCP table: {line}");
+        };
+        // Listeners come first, and after a run of many connections the rest is long.
+        if state != LISTEN {
+            return false;
+        }
+        if local.ends_with(&format!(":{port:04X}")) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Consecutive ports that nobody uses, kept from the other tests (of this process and of others) while this lives.

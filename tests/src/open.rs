@@ -2,7 +2,6 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,10 +19,8 @@ pub struct Builder {
     origin: Option<String>,
     version: u8,
     protocols: Option<String>,
-    headers: Vec<String>,
     early: Option<Vec<u8>>,
     seed: u64,
-    timeout: Duration,
 }
 
 impl Builder {
@@ -35,10 +32,8 @@ impl Builder {
             origin: wire.is_hixie().then(|| "http://example.com".into()),
             version: 13,
             protocols: (wire == Wire::Rfc6455Base64).then(|| "base64".into()),
-            headers: Vec::new(),
             early: None,
             seed: 1,
-            timeout: TIMEOUT,
         }
     }
 
@@ -70,13 +65,6 @@ impl Builder {
         self
     }
 
-    /// One more header line, without its line end.
-    #[must_use]
-    pub fn header(mut self, line: &str) -> Self {
-        self.headers.push(line.into());
-        self
-    }
-
     /// Payload that is sent in the same segment as the request.
     #[must_use]
     pub fn early(mut self, bytes: &[u8]) -> Self {
@@ -88,13 +76,6 @@ impl Builder {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
-        self
-    }
-
-    /// How long one operation of the client may take, [`TIMEOUT`] by default.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
         self
     }
 
@@ -116,10 +97,10 @@ impl Builder {
             .to_socket_addrs()?
             .next()
             .ok_or_else(|| io::Error::other("no address"))?;
-        let stream = TcpStream::connect_timeout(&addr, self.timeout)?;
+        let stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(self.timeout))?;
-        stream.set_write_timeout(Some(self.timeout))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         let mut rng = Rng::silent(self.seed);
         let (mut request, expected) = self.request(&addr.to_string(), &mut rng);
         if let Some(early) = &self.early {
@@ -200,9 +181,6 @@ impl Builder {
                 "Sec-"
             };
             line(format!("{prefix}WebSocket-Protocol: {protocols}"));
-        }
-        for header in &self.headers {
-            line(header.clone());
         }
         head.push_str("\r\n");
         let mut request = head.into_bytes();
@@ -292,14 +270,7 @@ impl Pending {
                 (self.options.check_reply(expected, &head, &reply)?, rest)
             }
         };
-        Client::opened(
-            self.stream,
-            self.options.wire,
-            protocol,
-            &rest,
-            self.rng,
-            self.options.timeout,
-        )
+        Client::opened(self.stream, self.options.wire, protocol, &rest, self.rng)
     }
 }
 

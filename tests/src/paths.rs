@@ -42,15 +42,6 @@ pub fn script(file: &str) -> PathBuf {
 /// If the compiler is missing or complains.
 #[must_use]
 pub fn app(name: &str) -> PathBuf {
-    app_with(name, &[])
-}
-
-/// The same with more compiler flags, such as `-D_FORTIFY_SOURCE=2`. One name has one set of flags in a test process.
-///
-/// # Panics
-/// If the compiler is missing or complains.
-#[must_use]
-pub fn app_with(name: &str, flags: &[&str]) -> PathBuf {
     static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
     // A compilation that failed poisons the lock; the next test tells the same story by itself.
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +58,6 @@ pub fn app_with(name: &str, flags: &[&str]) -> PathBuf {
     let draft = directory.join(format!("{name}.{}", std::process::id()));
     let output = Command::new("cc")
         .args(["-std=gnu11", "-O2", "-Wall", "-Werror", "-pthread"])
-        .args(flags)
         .arg("-o")
         .arg(&draft)
         .arg(&source)

@@ -2,11 +2,11 @@
 
 use std::io::{self, ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::Wire;
 use crate::client::done;
 use crate::decode::{Decoder, End};
+use crate::{TIMEOUT, Wire};
 
 /// The receiving half.
 #[derive(Debug)]
@@ -14,22 +14,18 @@ pub struct Reader {
     stream: TcpStream,
     decoder: Decoder,
     end: Option<End>,
-    timeout: Duration,
+    /// How many pongs `expect_pong` has returned.
+    pongs_told: usize,
 }
 
 impl Reader {
     /// `received` is what came behind the opening handshake.
-    pub(crate) fn new(
-        stream: TcpStream,
-        wire: Wire,
-        timeout: Duration,
-        received: &[u8],
-    ) -> io::Result<Self> {
+    pub(crate) fn new(stream: TcpStream, wire: Wire, received: &[u8]) -> io::Result<Self> {
         let mut reader = Self {
             stream,
             decoder: Decoder::new(wire),
             end: None,
-            timeout,
+            pongs_told: 0,
         };
         reader.receive(received)?;
         Ok(reader)
@@ -103,7 +99,7 @@ impl Reader {
     #[track_caller]
     pub fn expect_fin(&mut self) {
         assert_eq!(self.read_to_end(), b"", "payload instead of the end");
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + TIMEOUT;
         while matches!(self.end, Some(End::Close(..)))
             && done("wait for the FIN", self.receive_once(deadline))
         {}
@@ -121,31 +117,22 @@ impl Reader {
         &self.decoder.pongs
     }
 
-    /// The payloads of the pings received so far.
-    #[must_use]
-    pub fn pings(&self) -> &[Vec<u8>] {
-        &self.decoder.pings
-    }
-
-    /// How many data frames the server has begun.
-    #[must_use]
-    pub fn frames(&self) -> usize {
-        self.decoder.frames
-    }
-
-    /// Waits for the next pong and returns its payload; data that comes meanwhile stays to be read.
+    /// The payload of the next pong that this has not returned yet, waited for if need be; data that comes meanwhile stays
+    /// to be read.
     ///
     /// # Panics
     /// If the stream ends before or none comes until the deadline.
     #[track_caller]
     pub fn expect_pong(&mut self) -> Vec<u8> {
-        let before = self.decoder.pongs.len();
-        let deadline = Instant::now() + self.timeout;
-        while self.decoder.pongs.len() == before {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            if let Some(pong) = self.decoder.pongs.get(self.pongs_told) {
+                self.pongs_told += 1;
+                return pong.clone();
+            }
             let more = done("wait for a pong", self.receive_once(deadline));
             assert!(more, "{:?} instead of a pong", self.end);
         }
-        self.decoder.pongs[before].clone()
     }
 
     /// The TCP connection.
@@ -165,7 +152,7 @@ impl Reader {
 
     /// Receives until `n` bytes of payload are there or the stream has ended.
     fn fill(&mut self, n: usize) -> io::Result<()> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + TIMEOUT;
         while self.decoder.out.len() < n && self.end.is_none() {
             self.receive_once(deadline)?;
         }

@@ -56,7 +56,8 @@ impl Server {
         Self::start(Mode::Wrapped, command)
     }
 
-    /// Starts `command` and waits until its port is in the state LISTEN. In its arguments and in the values of its
+    /// Starts `command` and waits until its port is in the state LISTEN (IPv4; for others see [`Server::spawn`]). In its
+    /// arguments and in the values of its
     /// environment `{port}`, `{port2}` and `{port3}` stand for three consecutive free ports.
     ///
     /// # Panics
@@ -74,7 +75,8 @@ impl Server {
         server
     }
 
-    /// The same without waiting for anything: for programs that choose their port, or end at once.
+    /// The same without waiting for anything: for programs that choose their port, say themselves when they listen, or end
+    /// at once.
     ///
     /// # Panics
     /// If the program cannot be started.
@@ -213,27 +215,13 @@ impl Server {
         )
     }
 
-    /// The next line of its standard error, without the line end.
+    /// Kills the program and returns the rest of its standard error.
     ///
     /// # Panics
-    /// If none comes in time.
+    /// If it has ended before, or a child of it keeps its standard error open.
     #[track_caller]
-    pub fn stderr_line(&self) -> String {
-        line(&self.stderr, &format!("a line of stderr of {}", self.what))
-    }
-
-    /// All it has written to its standard error so far.
-    #[must_use]
-    pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.stderr.all()).into_owned()
-    }
-
-    /// The rest of its standard error.
-    ///
-    /// # Panics
-    /// If it does not end in time.
-    #[track_caller]
-    pub fn stderr_to_end(&self) -> String {
+    pub fn kill_for_stderr(&mut self) -> String {
+        self.signal(libc::SIGKILL);
         let rest = self.stderr.take(
             &format!("the end of stderr of {}", self.what),
             |unread, ended| ended.then_some(unread.len()),

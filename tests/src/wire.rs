@@ -24,15 +24,6 @@ impl Wire {
         Self::Rfc6455Base64,
     ];
 
-    /// Every wire, the plain one first.
-    pub const ALL: [Self; 5] = [
-        Self::Plain,
-        Self::Hixie75,
-        Self::Hixie76,
-        Self::Rfc6455,
-        Self::Rfc6455Base64,
-    ];
-
     /// The WebSocket wires to test: all, or those that `WSTESTS_WIRES` names (as in `Debug`, comma-separated), or none of
     /// them when it is empty. For work on one dialect.
     ///

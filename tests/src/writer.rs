@@ -13,7 +13,6 @@ pub struct Writer {
     wire: Wire,
     rng: Rng,
     pings: Vec<Vec<u8>>,
-    chunk: usize,
 }
 
 impl Writer {
@@ -23,7 +22,6 @@ impl Writer {
             wire,
             rng,
             pings: Vec::new(),
-            chunk: usize::MAX,
         }
     }
 
@@ -73,11 +71,6 @@ impl Writer {
             rest = after;
             done("send", self.put(segment));
         }
-    }
-
-    /// From here on every message goes out in TCP segments of at most `bytes`.
-    pub fn segments(&mut self, bytes: usize) {
-        self.chunk = bytes.max(1);
     }
 
     /// Sends a ping (RFC 6455 section 5.5.2); nothing in the other dialects.
@@ -149,8 +142,6 @@ impl Writer {
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        bytes
-            .chunks(self.chunk)
-            .try_for_each(|segment| self.stream.write_all(segment))
+        self.stream.write_all(bytes)
     }
 }

@@ -6,7 +6,7 @@ use std::slice;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use libc::{c_int, c_void, iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval};
+use libc::{c_int, c_void, iovec, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval};
 use once_cell::race::OnceBox;
 use wslayer::Layer;
 use wslayer::slots::{MAX_FDS, Slot, Slots};
@@ -29,35 +29,101 @@ const MAX_RW: usize = 0x7fff_f000;
 /// The most buffers of one call, as in the kernel (`UIO_MAXIOV`).
 pub const MAX_IOV: usize = 1024;
 
-/// The layer, if `fd` is a wrapped connection.
-#[inline]
-pub fn conn(fd: Fd) -> Option<&'static Layer<Kernel>> {
-    if SLOTS.is_conn(fd) { LAYER.get() } else { None }
+/// Whether `fd` is a wrapped connection.
+#[inline(always)]
+pub fn is_conn(fd: Fd) -> bool {
+    SLOTS.is_conn(fd)
 }
 
-/// The layer, if `fd` is anything of ours.
-#[inline]
-pub fn ours(fd: Fd) -> Option<&'static Layer<Kernel>> {
-    LAYER.get().filter(|layer| layer.fd_concerns(fd))
+/// Whether `fd` is anything of ours.
+#[inline(always)]
+pub fn concerns(fd: Fd) -> bool {
+    !matches!(SLOTS.get(fd), Slot::Unknown | Slot::Plain | Slot::OtherListener)
 }
 
-/// The layer, if `accept` on `fd` is ours to serve.
-pub fn listener(fd: Fd) -> Option<&'static Layer<Kernel>> {
-    match SLOTS.get(fd) {
-        Slot::OtherListener => None,
-        _ => LAYER.get().filter(|layer| layer.accepts(fd)),
-    }
+/// Whether `accept` on `fd` is ours to serve.
+pub fn accepts(fd: Fd) -> bool {
+    SLOTS.get(fd) != Slot::OtherListener && LAYER.get().is_some_and(|layer| layer.accepts(fd))
 }
 
-/// `fd` is the result of a call that made a descriptor: what was known of the number is void.
-#[inline]
+/// `fd` is a number that comes or goes without us: what was known of it is void.
+#[inline(always)]
 pub fn fresh(fd: Fd) -> Fd {
-    if fd >= 0 && SLOTS.get(fd) != Slot::Unknown {
-        if let Some(layer) = LAYER.get() {
-            layer.forget(fd);
-        }
+    if SLOTS.get(fd) != Slot::Unknown {
+        forget(fd);
     }
     fd
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn forget(fd: Fd) {
+    if let (0.., Some(layer)) = (fd, LAYER.get()) {
+        layer.forget(fd);
+    }
+}
+
+/// Whether a wait has a descriptor of ours among its own.
+pub mod watches {
+    use std::slice;
+
+    use libc::{c_int, fd_set, nfds_t, pollfd, size_t};
+    use wslayer::poll::is_set;
+
+    use super::{Fd, LAYER, SLOTS, Slot};
+
+    /// Of select(2).
+    ///
+    /// # Safety
+    /// Each set is null or has room for `nfds` bits, in whole words.
+    pub unsafe fn sets(nfds: c_int, sets: [*mut fd_set; 3]) -> bool {
+        let Some(layer) = LAYER.get() else { return false };
+        // SAFETY: the caller's promise.
+        let sets = sets.map(|set| unsafe { words(nfds, set) });
+        (0..nfds).any(|fd| {
+            let asked = sets.iter().flatten().any(|set| is_set(set, fd as usize));
+            asked && layer.wait_concerns(fd)
+        })
+    }
+
+    /// The words of one set.
+    ///
+    /// # Safety
+    /// `set` is null or has room for `nfds` bits, in whole words.
+    pub unsafe fn words<'a>(nfds: c_int, set: *mut fd_set) -> Option<&'a mut [u64]> {
+        let count = usize::try_from(nfds).unwrap_or(0).div_ceil(u64::BITS as usize);
+        // SAFETY: the caller's promise.
+        (!set.is_null()).then(|| unsafe { slice::from_raw_parts_mut(set.cast(), count) })
+    }
+
+    /// Of poll(2).
+    ///
+    /// # Safety
+    /// `fds` is null or readable for `n` entries.
+    pub unsafe fn fds(fds: *const pollfd, n: nfds_t) -> bool {
+        let Some(layer) = LAYER.get() else { return false };
+        if fds.is_null() {
+            return false;
+        }
+        // SAFETY: the caller's promise.
+        let fds = unsafe { slice::from_raw_parts(fds, n as usize) };
+        fds.iter().any(|poll| poll.fd >= 0 && layer.wait_concerns(poll.fd))
+    }
+
+    /// Whether `n` entries are what `room` bytes hold, as the fortified calls check.
+    pub fn fits(n: nfds_t, room: size_t) -> bool {
+        room / size_of::<pollfd>() >= n as usize
+    }
+
+    /// Of epoll_ctl(2).
+    pub fn registers(fd: Fd) -> bool {
+        LAYER.get().is_some_and(|layer| layer.epoll_ctl_concerns(fd))
+    }
+
+    /// Of epoll_wait(2): any instance that is known, since another thread may register what is ours meanwhile.
+    pub fn epoll(fd: Fd) -> bool {
+        matches!(SLOTS.get(fd), Slot::Epoll(_))
+    }
 }
 
 /// Runs a call of the layer on `fd`. On success errno is as it was before the call.
@@ -71,9 +137,7 @@ pub fn call<T>(fd: Fd, f: impl FnOnce() -> Result<T>) -> Result<T> {
         Ok(Err(error)) => Err(error),
         Err(_) => {
             // Nothing is known of the connection's state: it ends here.
-            let _ = LAYER
-                .get()
-                .map(|layer| wslayer::sys::Sys::shutdown(layer.sys(), fd, libc::SHUT_RDWR));
+            let _ = LAYER.get().map(|layer| wslayer::sys::Sys::shutdown(layer.sys(), fd, libc::SHUT_RDWR));
             Err(Errno(libc::EIO))
         }
     }
@@ -125,11 +189,7 @@ pub fn set_errno(value: c_int) {
 
 /// The result of a real call that returns -1 and errno.
 pub fn check(value: c_int) -> Result<c_int> {
-    if value < 0 {
-        Err(Errno(errno()))
-    } else {
-        Ok(value)
-    }
+    if value < 0 { Err(Errno(errno())) } else { Ok(value) }
 }
 
 /// The same for a count of bytes.
@@ -185,21 +245,6 @@ pub unsafe fn bufs<'a>(iov: *const iovec, count: usize) -> &'a [IoSlice<'a>] {
     unsafe { slice::from_raw_parts(iov.cast(), count) }
 }
 
-/// Whether a count of buffers is one that the kernel takes.
-pub fn iov_fits(count: c_int) -> bool {
-    usize::try_from(count).is_ok_and(|count| count <= MAX_IOV)
-}
-
-/// Tells the program what TCP tells it of a message's surroundings: nothing.
-///
-/// # Safety
-/// As for recvmsg(2): `msg` is writable.
-pub unsafe fn clear_msg(msg: *mut msghdr) {
-    // SAFETY: the caller's promise.
-    let msg = unsafe { &mut *msg };
-    (msg.msg_namelen, msg.msg_controllen, msg.msg_flags) = (0, 0, 0);
-}
-
 /// Writes a peer's address where accept(2) has it: as much as fits, and the length it has.
 ///
 /// # Safety
@@ -247,17 +292,12 @@ pub unsafe fn timeval_of(time: *const timeval) -> std::result::Result<Option<Dur
         return Ok(None);
     };
     match (u64::try_from(time.tv_sec), u64::try_from(time.tv_usec)) {
-        (Ok(secs), Ok(micros)) => Ok(Some(
-            Duration::from_secs(secs).saturating_add(Duration::from_micros(micros)),
-        )),
+        (Ok(secs), Ok(micros)) => Ok(Some(Duration::from_secs(secs).saturating_add(Duration::from_micros(micros)))),
         _ => Err(()),
     }
 }
 
 /// A time as the kernel takes it.
 pub fn to_timespec(time: Duration) -> timespec {
-    timespec {
-        tv_sec: time.as_secs().min(i64::MAX as u64) as i64,
-        tv_nsec: i64::from(time.subsec_nanos()),
-    }
+    timespec { tv_sec: time.as_secs().min(i64::MAX as u64) as i64, tv_nsec: i64::from(time.subsec_nanos()) }
 }

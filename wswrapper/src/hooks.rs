@@ -1,389 +1,237 @@
 //! The hooks: one for each libc function that is interposed, in the order of `docs/hooks.md`.
 //!
-//! Each asks whether a descriptor concerns us, which costs one atomic load, and is then either the real call or a call of
-//! the layer.
+//! Each is one expression: the layer's call, in [`crate::ours`], for a descriptor that concerns us, else the real call. That
+//! takes one atomic load, and both calls are the last thing that the hook does, so that the compiler makes them jumps: a
+//! frame of our own would cost every read of the program several times what the load does.
+
+// SAFETY, for every `unsafe` below: a hook passes on the arguments that the program gave to the function of that name,
+// unchanged, so the program has made the promises that the function asks for.
+#![allow(clippy::undocumented_unsafe_blocks, reason = "one reason holds for all hooks, and is written above")]
 
 use libc::{
-    c_int, c_ulong, c_void, epoll_event, fd_set, iovec, msghdr, nfds_t, pollfd, sigset_t, size_t,
-    sockaddr, socklen_t, ssize_t, timespec, timeval,
+    c_int, c_ulong, c_void, epoll_event, fd_set, iovec, msghdr, nfds_t, pollfd, sigset_t, size_t, sockaddr, socklen_t,
+    ssize_t, timespec, timeval,
 };
 use redhook::{hook, real};
+use std::mem::transmute;
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::glue::{self, call, conn, fresh, int, listener, ours, size, unit};
-use wait::{WaitTime, poll_ours, select_ours};
+use crate::glue::{accepts, concerns, fresh, is_conn, watches};
+use crate::ours;
 
 pub mod kernel;
-mod wait;
+
+/// A hook, and `next()` for the real function behind it.
+///
+/// redhook finds the real function (`real!`), by way of a check for the first call that takes a stack frame; `next()` is
+/// a pointer that is first a function which asks redhook, and then what redhook said.
+macro_rules! interpose {
+    (unsafe fn $name:ident ( $($arg:ident : $type:ty),* ) -> $result:ty => $hook:ident $body:block) => {
+        hook! { unsafe fn $name($($arg: $type),*) -> $result => $hook $body }
+
+        impl $name {
+            #[inline(always)]
+            fn next(&self) -> unsafe extern "C" fn($($type),*) -> $result {
+                unsafe { transmute(self.place().load(Ordering::Relaxed)) }
+            }
+
+            #[inline(always)]
+            fn place(&self) -> &'static AtomicPtr<c_void> {
+                unsafe extern "C" fn first($($arg: $type),*) -> $result {
+                    $name.resolve();
+                    unsafe { real!($name)($($arg),*) }
+                }
+                static NEXT: AtomicPtr<c_void> = AtomicPtr::new(first as *const c_void as *mut c_void);
+                &NEXT
+            }
+
+            fn resolve(&self) {
+                // redhook panics on a symbol that libc lacks, and then nobody can call it.
+                if let Ok(real) = catch_unwind(|| real!($name)) {
+                    self.place().store(real as *mut c_void, Ordering::Relaxed);
+                }
+            }
+        }
+    };
+}
 
 // Listening.
 
-hook! { unsafe fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int => ws_socket {
-    fresh(unsafe { real!(socket)(domain, kind, protocol) })
+interpose! { unsafe fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int => ws_socket {
+    fresh(unsafe { socket.next()(domain, kind, protocol) })
 } }
 
-hook! { unsafe fn bind(fd: c_int, addr: *const sockaddr, len: socklen_t) -> c_int => ws_bind {
-    let result = unsafe { real!(bind)(fd, addr, len) };
-    // It may have been looked at before it was what it is.
-    if ours(fd).is_none() { fresh(fd); }
-    result
+interpose! { unsafe fn bind(fd: c_int, addr: *const sockaddr, len: socklen_t) -> c_int => ws_bind {
+    ours::bound(fd, unsafe { bind.next()(fd, addr, len) })
 } }
 
-hook! { unsafe fn listen(fd: c_int, backlog: c_int) -> c_int => ws_listen {
-    let result = unsafe { real!(listen)(fd, backlog) };
-    if let (0, Some(layer)) = (result, glue::LAYER.get()) { let _ = call(fd, || { layer.listening(fd); Ok(()) }); }
-    result
+interpose! { unsafe fn listen(fd: c_int, backlog: c_int) -> c_int => ws_listen {
+    ours::listening(fd, unsafe { listen.next()(fd, backlog) })
 } }
 
-hook! { unsafe fn accept(fd: c_int, addr: *mut sockaddr, len: *mut socklen_t) -> c_int => ws_accept {
-    match listener(fd) {
-        Some(layer) => unsafe { accept_ours(layer, fd, addr, len, 0) },
-        None => fresh(unsafe { real!(accept)(fd, addr, len) }),
-    }
+interpose! { unsafe fn accept(fd: c_int, addr: *mut sockaddr, addr_len: *mut socklen_t) -> c_int => ws_accept {
+    if accepts(fd) { unsafe { ours::accept(fd, addr, addr_len) } } else { fresh(unsafe { accept.next()(fd, addr, addr_len) }) }
 } }
 
-hook! { unsafe fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int => ws_accept4 {
-    match listener(fd) {
-        Some(layer) if flags & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) == 0 => {
-            unsafe { accept_ours(layer, fd, addr, len, flags) }
-        }
-        _ => fresh(unsafe { real!(accept4)(fd, addr, len, flags) }),
-    }
+interpose! { unsafe fn accept4(fd: c_int, addr: *mut sockaddr, addr_len: *mut socklen_t, flags: c_int) -> c_int => ws_accept4 {
+    if accepts(fd) && ours::accept_flags(flags) { unsafe { ours::accept4(fd, addr, addr_len, flags) } } else { fresh(unsafe { accept4.next()(fd, addr, addr_len, flags) }) }
 } }
 
 // Reading.
 
-hook! { unsafe fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t => ws_read {
-    match conn(fd) {
-        Some(layer) => size(call(fd, || layer.receive(fd, &mut [unsafe { glue::buf_mut(buf, len) }], 0))),
-        None => unsafe { real!(read)(fd, buf, len) },
-    }
+interpose! { unsafe fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t => ws_read {
+    if is_conn(fd) { unsafe { ours::read(fd, buf, len) } } else { unsafe { read.next()(fd, buf, len) } }
 } }
 
-hook! { unsafe fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t => ws_readv {
-    match conn(fd) {
-        Some(layer) if glue::iov_fits(n) => {
-            size(call(fd, || layer.receive(fd, unsafe { glue::bufs_mut(iov, n as usize) }, 0)))
-        }
-        _ => unsafe { real!(readv)(fd, iov, n) },
-    }
+interpose! { unsafe fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t => ws_readv {
+    if is_conn(fd) { unsafe { ours::readv(fd, iov, n) } } else { unsafe { readv.next()(fd, iov, n) } }
 } }
 
-hook! { unsafe fn recv(fd: c_int, buf: *mut c_void, len: size_t, flags: c_int) -> ssize_t => ws_recv {
-    match conn(fd) {
-        Some(layer) if drops(flags) => size(call(fd, || layer.drop_payload(fd, len, flags))),
-        Some(layer) => size(call(fd, || layer.receive(fd, &mut [unsafe { glue::buf_mut(buf, len) }], flags))),
-        None => unsafe { real!(recv)(fd, buf, len, flags) },
-    }
+interpose! { unsafe fn recv(fd: c_int, buf: *mut c_void, len: size_t, flags: c_int) -> ssize_t => ws_recv {
+    if is_conn(fd) { unsafe { ours::recv(fd, buf, len, flags) } } else { unsafe { recv.next()(fd, buf, len, flags) } }
 } }
 
-hook! { unsafe fn recvfrom(fd: c_int, buf: *mut c_void, len: size_t, flags: c_int, addr: *mut sockaddr,
-                           addr_len: *mut socklen_t) -> ssize_t => ws_recvfrom {
-    match conn(fd) {
-        Some(layer) => {
-            let result = call(fd, || match drops(flags) {
-                true => layer.drop_payload(fd, len, flags),
-                false => layer.receive(fd, &mut [unsafe { glue::buf_mut(buf, len) }], flags),
-            });
-            // TCP names no sender here.
-            if let (Ok(_), false, Some(addr_len)) = (result, addr.is_null(), unsafe { addr_len.as_mut() }) {
-                *addr_len = 0;
-            }
-            size(result)
-        }
-        None => unsafe { real!(recvfrom)(fd, buf, len, flags, addr, addr_len) },
-    }
+interpose! { unsafe fn recvfrom(fd: c_int, buf: *mut c_void, len: size_t, flags: c_int, addr: *mut sockaddr, addr_len: *mut socklen_t) -> ssize_t => ws_recvfrom {
+    if is_conn(fd) { unsafe { ours::recvfrom(fd, buf, len, flags, addr, addr_len) } } else { unsafe { recvfrom.next()(fd, buf, len, flags, addr, addr_len) } }
 } }
 
-hook! { unsafe fn recvmsg(fd: c_int, msg: *mut msghdr, flags: c_int) -> ssize_t => ws_recvmsg {
-    match (conn(fd), unsafe { msg.as_ref() }) {
-        (Some(layer), Some(head)) if head.msg_iovlen <= glue::MAX_IOV && flags & libc::MSG_ERRQUEUE == 0 => {
-            let bufs = unsafe { glue::bufs_mut(head.msg_iov, head.msg_iovlen) };
-            let result = call(fd, || match drops(flags) {
-                true => layer.drop_payload(fd, bufs.iter().map(|buf| buf.len()).sum(), flags),
-                false => layer.receive(fd, bufs, flags),
-            });
-            if result.is_ok() { unsafe { glue::clear_msg(msg) } }
-            size(result)
-        }
-        _ => unsafe { real!(recvmsg)(fd, msg, flags) },
-    }
+interpose! { unsafe fn recvmsg(fd: c_int, msg: *mut msghdr, flags: c_int) -> ssize_t => ws_recvmsg {
+    if is_conn(fd) { unsafe { ours::recvmsg(fd, msg, flags) } } else { unsafe { recvmsg.next()(fd, msg, flags) } }
 } }
 
-hook! { unsafe fn __read_chk(fd: c_int, buf: *mut c_void, len: size_t, room: size_t) -> ssize_t => ws_read_chk {
-    match conn(fd) {
-        Some(_) if len <= room => unsafe { ws_read(fd, buf, len) },
-        _ => unsafe { real!(__read_chk)(fd, buf, len, room) },
-    }
+// The fortified ones end the program if `len` is more than the buffer has room for: the real one does that.
+
+interpose! { unsafe fn __read_chk(fd: c_int, buf: *mut c_void, len: size_t, room: size_t) -> ssize_t => ws_read_chk {
+    if len <= room && is_conn(fd) { unsafe { ours::read(fd, buf, len) } } else { unsafe { __read_chk.next()(fd, buf, len, room) } }
 } }
 
-hook! { unsafe fn __recv_chk(fd: c_int, buf: *mut c_void, len: size_t, room: size_t, flags: c_int) -> ssize_t
-        => ws_recv_chk {
-    match conn(fd) {
-        Some(_) if len <= room => unsafe { ws_recv(fd, buf, len, flags) },
-        _ => unsafe { real!(__recv_chk)(fd, buf, len, room, flags) },
-    }
+interpose! { unsafe fn __recv_chk(fd: c_int, buf: *mut c_void, len: size_t, room: size_t, flags: c_int) -> ssize_t => ws_recv_chk {
+    if len <= room && is_conn(fd) { unsafe { ours::recv(fd, buf, len, flags) } } else { unsafe { __recv_chk.next()(fd, buf, len, room, flags) } }
 } }
 
-hook! { unsafe fn __recvfrom_chk(fd: c_int, buf: *mut c_void, len: size_t, room: size_t, flags: c_int,
-                                 addr: *mut sockaddr, addr_len: *mut socklen_t) -> ssize_t => ws_recvfrom_chk {
-    match conn(fd) {
-        Some(_) if len <= room => unsafe { ws_recvfrom(fd, buf, len, flags, addr, addr_len) },
-        _ => unsafe { real!(__recvfrom_chk)(fd, buf, len, room, flags, addr, addr_len) },
-    }
+interpose! { unsafe fn __recvfrom_chk(fd: c_int, buf: *mut c_void, len: size_t, room: size_t, flags: c_int, addr: *mut sockaddr, addr_len: *mut socklen_t) -> ssize_t => ws_recvfrom_chk {
+    if len <= room && is_conn(fd) { unsafe { ours::recvfrom(fd, buf, len, flags, addr, addr_len) } } else { unsafe { __recvfrom_chk.next()(fd, buf, len, room, flags, addr, addr_len) } }
 } }
 
 // Writing.
 
-hook! { unsafe fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t => ws_write {
-    match conn(fd) {
-        Some(layer) => size(call(fd, || layer.send(fd, &[unsafe { glue::buf(buf, len) }], 0))),
-        None => unsafe { real!(write)(fd, buf, len) },
-    }
+interpose! { unsafe fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t => ws_write {
+    if is_conn(fd) { unsafe { ours::write(fd, buf, len) } } else { unsafe { write.next()(fd, buf, len) } }
 } }
 
-hook! { unsafe fn writev(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t => ws_writev {
-    match conn(fd) {
-        Some(layer) if glue::iov_fits(n) => {
-            size(call(fd, || layer.send(fd, unsafe { glue::bufs(iov, n as usize) }, 0)))
-        }
-        _ => unsafe { real!(writev)(fd, iov, n) },
-    }
+interpose! { unsafe fn writev(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t => ws_writev {
+    if is_conn(fd) { unsafe { ours::writev(fd, iov, n) } } else { unsafe { writev.next()(fd, iov, n) } }
 } }
 
-hook! { unsafe fn send(fd: c_int, buf: *const c_void, len: size_t, flags: c_int) -> ssize_t => ws_send {
-    match conn(fd) {
-        Some(layer) => size(call(fd, || layer.send(fd, &[unsafe { glue::buf(buf, len) }], flags))),
-        None => unsafe { real!(send)(fd, buf, len, flags) },
-    }
+interpose! { unsafe fn send(fd: c_int, buf: *const c_void, len: size_t, flags: c_int) -> ssize_t => ws_send {
+    if is_conn(fd) { unsafe { ours::send(fd, buf, len, flags) } } else { unsafe { send.next()(fd, buf, len, flags) } }
 } }
 
-hook! { unsafe fn sendto(fd: c_int, buf: *const c_void, len: size_t, flags: c_int, addr: *const sockaddr,
-                         addr_len: socklen_t) -> ssize_t => ws_sendto {
-    match conn(fd) {
-        Some(layer) => size(call(fd, || layer.send(fd, &[unsafe { glue::buf(buf, len) }], flags))),
-        None => unsafe { real!(sendto)(fd, buf, len, flags, addr, addr_len) },
-    }
+interpose! { unsafe fn sendto(fd: c_int, buf: *const c_void, len: size_t, flags: c_int, addr: *const sockaddr, addr_len: socklen_t) -> ssize_t => ws_sendto {
+    if is_conn(fd) { unsafe { ours::send(fd, buf, len, flags) } } else { unsafe { sendto.next()(fd, buf, len, flags, addr, addr_len) } }
 } }
 
-hook! { unsafe fn sendmsg(fd: c_int, msg: *const msghdr, flags: c_int) -> ssize_t => ws_sendmsg {
-    match (conn(fd), unsafe { msg.as_ref() }) {
-        (Some(layer), Some(head)) if head.msg_iovlen <= glue::MAX_IOV => {
-            size(call(fd, || layer.send(fd, unsafe { glue::bufs(head.msg_iov, head.msg_iovlen) }, flags)))
-        }
-        _ => unsafe { real!(sendmsg)(fd, msg, flags) },
-    }
+interpose! { unsafe fn sendmsg(fd: c_int, msg: *const msghdr, flags: c_int) -> ssize_t => ws_sendmsg {
+    if is_conn(fd) { unsafe { ours::sendmsg(fd, msg, flags) } } else { unsafe { sendmsg.next()(fd, msg, flags) } }
 } }
 
 // Waiting.
 
-hook! { unsafe fn select(nfds: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set,
-                         timeout: *mut timeval) -> c_int => ws_select {
-    match unsafe { select_ours(nfds, [reads, writes, excepts], WaitTime::Remaining(timeout), std::ptr::null()) } {
-        Some(result) => result,
-        None => unsafe { real!(select)(nfds, reads, writes, excepts, timeout) },
-    }
+interpose! { unsafe fn select(nfds: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set, timeout: *mut timeval) -> c_int => ws_select {
+    if unsafe { watches::sets(nfds, [reads, writes, excepts]) } { unsafe { ours::select(nfds, [reads, writes, excepts], timeout) } } else { unsafe { select.next()(nfds, reads, writes, excepts, timeout) } }
 } }
 
-hook! { unsafe fn pselect(nfds: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set,
-                          timeout: *const timespec, mask: *const sigset_t) -> c_int => ws_pselect {
-    match unsafe { select_ours(nfds, [reads, writes, excepts], WaitTime::Fixed(timeout), mask) } {
-        Some(result) => result,
-        None => unsafe { real!(pselect)(nfds, reads, writes, excepts, timeout, mask) },
-    }
+interpose! { unsafe fn pselect(nfds: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int => ws_pselect {
+    if unsafe { watches::sets(nfds, [reads, writes, excepts]) } { unsafe { ours::pselect(nfds, [reads, writes, excepts], timeout, mask) } } else { unsafe { pselect.next()(nfds, reads, writes, excepts, timeout, mask) } }
 } }
 
-hook! { unsafe fn poll(fds: *mut pollfd, n: nfds_t, timeout: c_int) -> c_int => ws_poll {
-    match unsafe { poll_ours(fds, n, glue::millis(timeout), std::ptr::null()) } {
-        Some(result) => result,
-        None => unsafe { real!(poll)(fds, n, timeout) },
-    }
+interpose! { unsafe fn poll(fds: *mut pollfd, n: nfds_t, timeout: c_int) -> c_int => ws_poll {
+    if unsafe { watches::fds(fds, n) } { unsafe { ours::poll(fds, n, timeout) } } else { unsafe { poll.next()(fds, n, timeout) } }
 } }
 
-hook! { unsafe fn ppoll(fds: *mut pollfd, n: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int
-        => ws_ppoll {
-    let time = unsafe { glue::timespec_of(timeout) };
-    match time.ok().and_then(|time| unsafe { poll_ours(fds, n, time, mask) }) {
-        Some(result) => result,
-        None => unsafe { real!(ppoll)(fds, n, timeout, mask) },
-    }
+interpose! { unsafe fn ppoll(fds: *mut pollfd, n: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int => ws_ppoll {
+    if unsafe { watches::fds(fds, n) } { unsafe { ours::ppoll(fds, n, timeout, mask) } } else { unsafe { ppoll.next()(fds, n, timeout, mask) } }
 } }
 
-hook! { unsafe fn __poll_chk(fds: *mut pollfd, n: nfds_t, timeout: c_int, room: size_t) -> c_int => ws_poll_chk {
-    if wait::fits(n, room) { unsafe { ws_poll(fds, n, timeout) } }
-    else { unsafe { real!(__poll_chk)(fds, n, timeout, room) } }
+interpose! { unsafe fn __poll_chk(fds: *mut pollfd, n: nfds_t, timeout: c_int, room: size_t) -> c_int => ws_poll_chk {
+    if watches::fits(n, room) && unsafe { watches::fds(fds, n) } { unsafe { ours::poll(fds, n, timeout) } } else { unsafe { __poll_chk.next()(fds, n, timeout, room) } }
 } }
 
-hook! { unsafe fn __ppoll_chk(fds: *mut pollfd, n: nfds_t, timeout: *const timespec, mask: *const sigset_t,
-                              room: size_t) -> c_int => ws_ppoll_chk {
-    if wait::fits(n, room) { unsafe { ws_ppoll(fds, n, timeout, mask) } }
-    else { unsafe { real!(__ppoll_chk)(fds, n, timeout, mask, room) } }
+interpose! { unsafe fn __ppoll_chk(fds: *mut pollfd, n: nfds_t, timeout: *const timespec, mask: *const sigset_t, room: size_t) -> c_int => ws_ppoll_chk {
+    if watches::fits(n, room) && unsafe { watches::fds(fds, n) } { unsafe { ours::ppoll(fds, n, timeout, mask) } } else { unsafe { __ppoll_chk.next()(fds, n, timeout, mask, room) } }
 } }
 
-hook! { unsafe fn epoll_create(size_hint: c_int) -> c_int => ws_epoll_create {
-    wait::epoll_created(unsafe { real!(epoll_create)(size_hint) })
+interpose! { unsafe fn epoll_create(size_hint: c_int) -> c_int => ws_epoll_create {
+    ours::epoll_created(unsafe { epoll_create.next()(size_hint) })
 } }
 
-hook! { unsafe fn epoll_create1(flags: c_int) -> c_int => ws_epoll_create1 {
-    wait::epoll_created(unsafe { real!(epoll_create1)(flags) })
+interpose! { unsafe fn epoll_create1(flags: c_int) -> c_int => ws_epoll_create1 {
+    ours::epoll_created(unsafe { epoll_create1.next()(flags) })
 } }
 
-hook! { unsafe fn epoll_ctl(epoll: c_int, op: c_int, fd: c_int, event: *mut epoll_event) -> c_int => ws_epoll_ctl {
-    match glue::LAYER.get().filter(|layer| layer.epoll_ctl_concerns(fd)) {
-        Some(layer) => unit(call(fd, || layer.epoll_ctl(epoll, op, fd, unsafe { event.as_ref() }.copied()))),
-        None => unsafe { real!(epoll_ctl)(epoll, op, fd, event) },
-    }
+interpose! { unsafe fn epoll_ctl(epoll: c_int, op: c_int, fd: c_int, event: *mut epoll_event) -> c_int => ws_epoll_ctl {
+    if watches::registers(fd) { unsafe { ours::epoll_ctl(epoll, op, fd, event) } } else { unsafe { epoll_ctl.next()(epoll, op, fd, event) } }
 } }
 
-hook! { unsafe fn epoll_wait(epoll: c_int, events: *mut epoll_event, n: c_int, timeout: c_int) -> c_int
-        => ws_epoll_wait {
-    match unsafe { wait::epoll_ours(epoll, events, n, glue::millis(timeout), std::ptr::null()) } {
-        Some(result) => result,
-        None => unsafe { real!(epoll_wait)(epoll, events, n, timeout) },
-    }
+interpose! { unsafe fn epoll_wait(epoll: c_int, events: *mut epoll_event, n: c_int, timeout: c_int) -> c_int => ws_epoll_wait {
+    if watches::epoll(epoll) { unsafe { ours::epoll_wait(epoll, events, n, timeout) } } else { unsafe { epoll_wait.next()(epoll, events, n, timeout) } }
 } }
 
-hook! { unsafe fn epoll_pwait(epoll: c_int, events: *mut epoll_event, n: c_int, timeout: c_int,
-                              mask: *const sigset_t) -> c_int => ws_epoll_pwait {
-    match unsafe { wait::epoll_ours(epoll, events, n, glue::millis(timeout), mask) } {
-        Some(result) => result,
-        None => unsafe { real!(epoll_pwait)(epoll, events, n, timeout, mask) },
-    }
+interpose! { unsafe fn epoll_pwait(epoll: c_int, events: *mut epoll_event, n: c_int, timeout: c_int, mask: *const sigset_t) -> c_int => ws_epoll_pwait {
+    if watches::epoll(epoll) { unsafe { ours::epoll_pwait(epoll, events, n, timeout, mask) } } else { unsafe { epoll_pwait.next()(epoll, events, n, timeout, mask) } }
 } }
 
-hook! { unsafe fn epoll_pwait2(epoll: c_int, events: *mut epoll_event, n: c_int, timeout: *const timespec,
-                               mask: *const sigset_t) -> c_int => ws_epoll_pwait2 {
-    let time = unsafe { glue::timespec_of(timeout) };
-    match time.ok().and_then(|time| unsafe { wait::epoll_ours(epoll, events, n, time, mask) }) {
-        Some(result) => result,
-        None => unsafe { real!(epoll_pwait2)(epoll, events, n, timeout, mask) },
-    }
+interpose! { unsafe fn epoll_pwait2(epoll: c_int, events: *mut epoll_event, n: c_int, timeout: *const timespec, mask: *const sigset_t) -> c_int => ws_epoll_pwait2 {
+    if watches::epoll(epoll) { unsafe { ours::epoll_pwait2(epoll, events, n, timeout, mask) } } else { unsafe { epoll_pwait2.next()(epoll, events, n, timeout, mask) } }
 } }
 
 // Descriptors.
 
-hook! { unsafe fn close(fd: c_int) -> c_int => ws_close {
-    match ours(fd) {
-        Some(layer) => unit(call(fd, || layer.close(fd))),
-        None => { fresh(fd); unsafe { real!(close)(fd) } }
-    }
+interpose! { unsafe fn close(fd: c_int) -> c_int => ws_close {
+    if concerns(fd) { ours::close(fd) } else { unsafe { close.next()(fresh(fd)) } }
 } }
 
-hook! { unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => ws_shutdown {
-    match conn(fd) {
-        Some(layer) => unit(call(fd, || layer.shutdown(fd, how))),
-        None => unsafe { real!(shutdown)(fd, how) },
-    }
+interpose! { unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => ws_shutdown {
+    if is_conn(fd) { unsafe { ours::shutdown(fd, how) } } else { unsafe { shutdown.next()(fd, how) } }
 } }
 
-hook! { unsafe fn dup(fd: c_int) -> c_int => ws_dup {
-    match ours(fd) {
-        Some(layer) => int(call(fd, || layer.dup(fd))),
-        None => fresh(unsafe { real!(dup)(fd) }),
-    }
+interpose! { unsafe fn dup(fd: c_int) -> c_int => ws_dup {
+    if concerns(fd) { unsafe { ours::dup(fd) } } else { fresh(unsafe { dup.next()(fd) }) }
 } }
 
-hook! { unsafe fn dup2(old: c_int, new: c_int) -> c_int => ws_dup2 {
-    match ours(old).or_else(|| ours(new)) {
-        Some(layer) => int(call(old, || layer.dup_to(old, new, None))),
-        None => fresh(unsafe { real!(dup2)(old, new) }),
-    }
+interpose! { unsafe fn dup2(old: c_int, new: c_int) -> c_int => ws_dup2 {
+    if concerns(old) || concerns(new) { unsafe { ours::dup2(old, new) } } else { fresh(unsafe { dup2.next()(old, new) }) }
 } }
 
-hook! { unsafe fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int => ws_dup3 {
-    match ours(old).or_else(|| ours(new)) {
-        Some(layer) => int(call(old, || layer.dup_to(old, new, Some(flags)))),
-        None => fresh(unsafe { real!(dup3)(old, new, flags) }),
-    }
+interpose! { unsafe fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int => ws_dup3 {
+    if concerns(old) || concerns(new) { unsafe { ours::dup3(old, new, flags) } } else { fresh(unsafe { dup3.next()(old, new, flags) }) }
 } }
 
 // fcntl and ioctl are variadic; their one further argument is a word in a register, passed on whatever it is.
 
-hook! { unsafe fn fcntl(fd: c_int, command: c_int, arg: *mut c_void) -> c_int => ws_fcntl {
-    fcntl_any(fd, command, arg, |fd, command, arg| unsafe { real!(fcntl)(fd, command, arg) })
+interpose! { unsafe fn fcntl(fd: c_int, command: c_int, arg: *mut c_void) -> c_int => ws_fcntl {
+    if ours::copies_or_sets(command) { ours::fcntl(fd, command, arg, |fd| unsafe { fcntl.next()(fd, command, arg) }) }
+    else { unsafe { fcntl.next()(fd, command, arg) } }
 } }
 
-hook! { unsafe fn fcntl64(fd: c_int, command: c_int, arg: *mut c_void) -> c_int => ws_fcntl64 {
-    fcntl_any(fd, command, arg, |fd, command, arg| unsafe { real!(fcntl64)(fd, command, arg) })
+interpose! { unsafe fn fcntl64(fd: c_int, command: c_int, arg: *mut c_void) -> c_int => ws_fcntl64 {
+    if ours::copies_or_sets(command) { ours::fcntl(fd, command, arg, |fd| unsafe { fcntl64.next()(fd, command, arg) }) }
+    else { unsafe { fcntl64.next()(fd, command, arg) } }
 } }
 
-hook! { unsafe fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void) -> c_int => ws_ioctl {
-    match (ours(fd), request) {
-        (Some(layer), libc::FIONREAD) if conn(fd).is_some() && !arg.is_null() => {
-            let result = call(fd, || layer.readable_bytes(fd));
-            if let Ok(n) = result { unsafe { *arg.cast::<c_int>() = n.min(c_int::MAX as usize) as c_int } }
-            int(result.map(|_| 0))
-        }
-        (Some(layer), libc::FIONBIO) if !arg.is_null() => {
-            let result = unsafe { real!(ioctl)(fd, request, arg) };
-            if result == 0 { layer.set_nonblocking(fd, unsafe { *arg.cast::<c_int>() } != 0) }
-            result
-        }
-        _ => unsafe { real!(ioctl)(fd, request, arg) },
+interpose! { unsafe fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void) -> c_int => ws_ioctl {
+    if matches!(request, libc::FIONREAD | libc::FIONBIO) && concerns(fd) {
+        unsafe { ours::ioctl(fd, request, arg, |fd| ioctl.next()(fd, request, arg)) }
+    } else {
+        unsafe { ioctl.next()(fd, request, arg) }
     }
 } }
-
-/// Whether a receive drops its bytes and leaves the buffer, which may not exist, alone: tcp(7).
-fn drops(flags: c_int) -> bool {
-    flags & (libc::MSG_TRUNC | libc::MSG_PEEK | libc::MSG_OOB | libc::MSG_ERRQUEUE)
-        == libc::MSG_TRUNC
-}
-
-/// accept4(2) on a listener of ours.
-///
-/// # Safety
-/// As for accept4(2).
-unsafe fn accept_ours(
-    layer: &wslayer::Layer<kernel::Kernel>,
-    fd: c_int,
-    addr: *mut sockaddr,
-    len: *mut socklen_t,
-    flags: c_int,
-) -> c_int {
-    // SAFETY: the caller's promise; a null `len` is EFAULT as in the kernel.
-    match (addr.is_null(), unsafe { len.as_ref() }) {
-        (false, None) => return glue::fail(wslayer::sys::Errno(libc::EFAULT)),
-        (false, Some(len)) if (*len as c_int) < 0 => {
-            return glue::fail(wslayer::sys::Errno(libc::EINVAL));
-        }
-        _ => {}
-    }
-    let result = call(fd, || layer.accept(fd, flags));
-    if let Ok((_, peer)) = &result {
-        // SAFETY: checked above.
-        unsafe { glue::put_addr(peer, addr, len) }
-    }
-    int(result.map(|(fd, _)| fd))
-}
-
-/// fcntl under both of its names.
-fn fcntl_any(
-    fd: c_int,
-    command: c_int,
-    arg: *mut c_void,
-    real: impl Fn(c_int, c_int, *mut c_void) -> c_int,
-) -> c_int {
-    let copies = matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC);
-    match ours(fd) {
-        Some(layer) if copies || command == libc::F_SETFL => {
-            int(call(fd, || layer.fcntl(fd, command, arg as usize as c_int)))
-        }
-        _ => {
-            let result = real(fd, command, arg);
-            if copies { fresh(result) } else { result }
-        }
-    }
-}
 
 /// Looks up every real function while that is safe: not in a signal handler, not after vfork(2).
-///
-/// # Safety
-/// None is called; that they exist was asked of the loader.
 pub fn resolve() {
     macro_rules! each {
-        ($($name:ident)*) => { $(
-            // redhook panics on a symbol that libc lacks, and then nobody can call it.
-            let _ = std::panic::catch_unwind(|| { let _ = real!($name); });
-        )* };
+        ($($name:ident)*) => { $( $name.resolve(); )* };
     }
     each!(socket bind listen accept accept4);
     each!(read readv recv recvfrom recvmsg __read_chk __recv_chk __recvfrom_chk);

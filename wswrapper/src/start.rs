@@ -40,9 +40,7 @@ extern "C" fn start() {
     let errno = errno();
     let _ = catch_unwind(|| {
         hooks::resolve();
-        match Config::from_env(|name| {
-            std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-        }) {
+        match Config::from_env(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())) {
             Ok(config) if config.ports == Ports::None => {}
             Ok(config) => wrap(config),
             Err(line) => complain(&line),
@@ -54,9 +52,7 @@ extern "C" fn start() {
 fn wrap(config: Config) {
     let log = match &config.log {
         LogTarget::Nowhere => None,
-        LogTarget::Stderr => {
-            identity(libc::STDERR_FILENO).map(|(dev, ino)| Log::Stderr { dev, ino })
-        }
+        LogTarget::Stderr => identity(libc::STDERR_FILENO).map(|(dev, ino)| Log::Stderr { dev, ino }),
         LogTarget::File(path) => CString::new(path.as_str()).ok().map(Log::File),
     };
     if let Some(log) = log {
@@ -124,8 +120,7 @@ pub fn log_line(line: &[u8]) {
         }
         Log::Stderr { .. } => {}
         Log::File(path) => {
-            let flags =
-                libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY;
+            let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY;
             // SAFETY: `path` is a C string.
             let fd = unsafe { libc::open(path.as_ptr(), flags, 0o644) };
             if fd >= 0 {

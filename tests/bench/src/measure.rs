@@ -126,7 +126,13 @@ impl Measure {
         let mut wrapped = (self.rig)(site, other)?;
         let count = match self.amount {
             Amount::Just(count) => count,
-            Amount::From(count) => calibrate(bare.as_mut(), count, effort.seconds)?,
+            Amount::From(first) => {
+                let count = calibrate(bare.as_mut(), first, effort.seconds)?;
+                // A side that is slower by far must not stretch the whole run.
+                let taken = sample(wrapped.as_mut(), count)?.seconds;
+                let share = (4.0 * effort.seconds / taken).min(1.0);
+                ((count as f64 * share) as u64).max(1)
+            }
         };
         let mut pairs = Vec::new();
         // A fixed amount has no time in it, so there is little noise to take out.

@@ -225,8 +225,9 @@ impl Sender {
         self.commit_head(0);
         match self.frame {
             Frame::Boundary => {
-                if let Some(pong) = self.pong.take() {
-                    self.prepared.pong = self.head.push_pong(&pong);
+                if let Some(pong) = &self.pong {
+                    self.prepared.pong = self.head.push_pong(pong);
+                    self.pong = None;
                 }
                 if let Closing::Queued(code) = self.closing {
                     self.prepared.close = match self.dialect {

@@ -65,10 +65,7 @@ impl FromStr for Ports {
             "none" => return Ok(Ports::None),
             _ => {}
         }
-        text.split(',')
-            .map(|part| range(part.trim()))
-            .collect::<Result<_, _>>()
-            .map(Ports::List)
+        text.split(',').map(|part| range(part.trim())).collect::<Result<_, _>>().map(Ports::List)
     }
 }
 
@@ -94,9 +91,7 @@ impl fmt::Display for Ports {
 
 /// `5901` or `5900-5910`.
 fn range(part: &str) -> Result<RangeInclusive<u16>, PortsError> {
-    let error = || PortsError {
-        part: part.to_owned(),
-    };
+    let error = || PortsError { part: part.to_owned() };
     // `u16::from_str` takes a sign; a port has none.
     let port = |digits: &str| match digits.parse::<u16>() {
         Ok(port) if port > 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
@@ -106,11 +101,7 @@ fn range(part: &str) -> Result<RangeInclusive<u16>, PortsError> {
         None => port(part).map(|port| port..=port),
         Some((first, last)) => {
             let (first, last) = (port(first.trim())?, port(last.trim())?);
-            if first <= last {
-                Ok(first..=last)
-            } else {
-                Err(error())
-            }
+            if first <= last { Ok(first..=last) } else { Err(error()) }
         }
     }
 }
@@ -149,15 +140,11 @@ impl Config {
     pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let ports = match var("WSWRAP_PORT") {
             None => Ports::All,
-            Some(text) => text
-                .parse()
-                .map_err(|error| format!("WSWRAP_PORT: {error}"))?,
+            Some(text) => text.parse().map_err(|error| format!("WSWRAP_PORT: {error}"))?,
         };
         let dialects = match var("WSWRAP_DIALECTS") {
             None => Dialects::default(),
-            Some(text) => text
-                .parse()
-                .map_err(|error| format!("WSWRAP_DIALECTS: {error}"))?,
+            Some(text) => text.parse().map_err(|error| format!("WSWRAP_DIALECTS: {error}"))?,
         };
         let origins = var("WSWRAP_ORIGINS").unwrap_or_default();
         let handshake_timeout = match var("WSWRAP_HANDSHAKE_TIMEOUT") {
@@ -176,10 +163,7 @@ impl Config {
             None | Some("" | "0") => false,
             Some("1") => true,
             Some(text) => {
-                return Err(format!(
-                    "WSWRAP_VERBOSE: '{}' is neither 1 nor 0",
-                    text.escape_debug()
-                ));
+                return Err(format!("WSWRAP_VERBOSE: '{}' is neither 1 nor 0", text.escape_debug()));
             }
         };
         let log = match var("WSWRAP_LOG") {
@@ -191,18 +175,9 @@ impl Config {
             }
             Some(text) => LogTarget::File(text),
         };
-        let policy = Policy {
-            dialects,
-            origins: origins.split_whitespace().map(str::to_owned).collect(),
-            ..Policy::default()
-        };
-        Ok(Config {
-            ports,
-            policy,
-            handshake_timeout,
-            log,
-            verbose,
-        })
+        let policy =
+            Policy { dialects, origins: origins.split_whitespace().map(str::to_owned).collect(), ..Policy::default() };
+        Ok(Config { ports, policy, handshake_timeout, log, verbose })
     }
 }
 
@@ -211,12 +186,7 @@ mod tests {
     use super::*;
 
     fn config(pairs: &[(&str, &str)]) -> Result<Config, String> {
-        Config::from_env(|name| {
-            pairs
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, v)| (*v).to_owned())
-        })
+        Config::from_env(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
     }
 
     #[test]
@@ -238,26 +208,9 @@ mod tests {
 
     #[test]
     fn a_bad_port_is_named() {
-        for text in [
-            "",
-            "0",
-            "65536",
-            "-1",
-            "+1",
-            "x",
-            "1,,2",
-            "5910-5900",
-            "1-",
-            "-",
-            "1 2",
-            "0-5",
-            "1\n2",
-        ] {
+        for text in ["", "0", "65536", "-1", "+1", "x", "1,,2", "5910-5900", "1-", "-", "1 2", "0-5", "1\n2"] {
             let error = text.parse::<Ports>().unwrap_err().to_string();
-            assert!(
-                error.contains("is no port: use a number"),
-                "{text:?}: {error}"
-            );
+            assert!(error.contains("is no port: use a number"), "{text:?}: {error}");
             assert!(!error.contains('\n'), "{text:?}");
         }
     }
@@ -273,10 +226,7 @@ mod tests {
 
     #[test]
     fn verbose_without_a_log_goes_to_stderr() {
-        assert_eq!(
-            config(&[("WSWRAP_VERBOSE", "1")]).unwrap().log,
-            LogTarget::Stderr
-        );
+        assert_eq!(config(&[("WSWRAP_VERBOSE", "1")]).unwrap().log, LogTarget::Stderr);
         let file = config(&[("WSWRAP_VERBOSE", "1"), ("WSWRAP_LOG", "/x")]).unwrap();
         assert_eq!(file.log, LogTarget::File("/x".to_owned()));
     }

@@ -46,6 +46,8 @@ pub struct Receive {
     pub skip: usize,
     /// An error that a look at the queue took from the kernel; the next read reports it.
     pub error: Option<Errno>,
+    /// The kernel reported an error: the connection is gone, and there is nobody to say Close to.
+    pub broken: bool,
     /// Whether the end of the stream has been handed on to the sender and the kernel.
     pub ended: bool,
     /// Payload bytes delivered.
@@ -130,12 +132,14 @@ impl Conn {
 }
 
 impl Receive {
-    /// Between frames of a stream of large ones: the next header is best received on its own.
+    /// Whether the client sends large frames: then there is likely more than a small buffer holds.
+    pub fn streams(&self) -> bool {
+        self.decoder.frame_len() >= LARGE_FRAME
+    }
+
+    /// Between large frames that travel as they are: the next header is best received on its own.
     pub fn expects_large(&self) -> bool {
-        self.plain
-            && self.skip == 0
-            && self.decoder.frame_len() >= LARGE_FRAME
-            && self.decoder.overhead() > 0
+        self.plain && self.skip == 0 && self.streams() && self.decoder.overhead() > 0
     }
 }
 
@@ -166,6 +170,7 @@ impl Default for Receive {
             plain: true,
             skip: 0,
             error: None,
+            broken: false,
             ended: false,
             bytes: 0,
             about: None,

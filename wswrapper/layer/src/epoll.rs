@@ -8,10 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use libc::{
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLONESHOT, POLLIN, c_int, epoll_event,
-    pollfd,
-};
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLONESHOT, POLLIN, c_int, epoll_event, pollfd};
 use parking_lot::Mutex;
 
 use crate::Layer;
@@ -99,21 +96,12 @@ impl<S: Sys> Layer<S> {
         let Slot::Epoll(index) = slot else {
             return None;
         };
-        self.epolls
-            .acquire(index)
-            .filter(|_| self.slots.get(fd) == slot)
+        self.epolls.acquire(index).filter(|_| self.slots.get(fd) == slot)
     }
 
     /// Whether the epoll instance `fd` has registrations of ours.
     pub fn epoll_concerns(&self, fd: Fd) -> bool {
-        self.epoll(fd)
-            .is_some_and(|epoll| epoll.count.load(Ordering::Acquire) > 0)
-    }
-
-    /// Whether the events of `fd` need a look: it is an epoll instance. Another thread may register what is ours while
-    /// this one waits, so it does not matter what is registered before.
-    pub fn is_epoll(&self, fd: Fd) -> bool {
-        matches!(self.slots.get(fd), Slot::Epoll(_))
+        self.epoll(fd).is_some_and(|epoll| epoll.count.load(Ordering::Acquire) > 0)
     }
 
     /// Whether epoll_ctl(2) for `fd` is ours to serve.
@@ -129,13 +117,7 @@ impl<S: Sys> Layer<S> {
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn epoll_ctl(
-        &self,
-        epoll_fd: Fd,
-        op: c_int,
-        fd: Fd,
-        event: Option<epoll_event>,
-    ) -> Result<()> {
+    pub fn epoll_ctl(&self, epoll_fd: Fd, op: c_int, fd: Fd, event: Option<epoll_event>) -> Result<()> {
         let target = self.slots.get(fd);
         if target == Slot::Private {
             return Err(Errno(libc::EBADF));
@@ -143,15 +125,11 @@ impl<S: Sys> Layer<S> {
         if let slot @ (Slot::Unknown | Slot::Plain) = self.slots.get(epoll_fd) {
             self.adopt_epoll(epoll_fd, slot);
         }
-        let (Some(epoll), true) = (
-            self.epoll(epoll_fd),
-            matches!(op, EPOLL_CTL_ADD | EPOLL_CTL_MOD | EPOLL_CTL_DEL),
-        ) else {
+        let (Some(epoll), true) = (self.epoll(epoll_fd), matches!(op, EPOLL_CTL_ADD | EPOLL_CTL_MOD | EPOLL_CTL_DEL))
+        else {
             return self.sys.epoll_ctl(epoll_fd, op, fd, event);
         };
-        let hub = self
-            .listener(fd)
-            .and_then(|listener| self.hub_fd(&listener));
+        let hub = self.listener(fd).and_then(|listener| self.hub_fd(&listener));
         // The lock is held across the call, which does not block: an event of the registration finds it here.
         let mut registered = epoll.registered.lock();
         let Some(event) = event.filter(|_| op != EPOLL_CTL_DEL) else {
@@ -164,41 +142,17 @@ impl<S: Sys> Layer<S> {
             return Ok(());
         };
         let generation = epoll.generation.fetch_add(1, Ordering::Relaxed) % GENERATIONS;
-        let token = |hub| {
-            Token {
-                fd,
-                generation,
-                hub,
-            }
-            .pack(self.magic)
-        };
-        let ours = |hub| {
-            Some(epoll_event {
-                events: event.events,
-                u64: token(hub),
-            })
-        };
+        let token = |hub| Token { fd, generation, hub }.pack(self.magic);
+        let ours = |hub| Some(epoll_event { events: event.events, u64: token(hub) });
         self.sys.epoll_ctl(epoll_fd, op, fd, ours(false))?;
         if let Some(hub) = hub {
             if self.sys.epoll_ctl(epoll_fd, op, hub, ours(true)).is_err() {
                 // It was there, or not there, from another time: bring it to the same state.
-                let other = if op == EPOLL_CTL_ADD {
-                    EPOLL_CTL_MOD
-                } else {
-                    EPOLL_CTL_ADD
-                };
+                let other = if op == EPOLL_CTL_ADD { EPOLL_CTL_MOD } else { EPOLL_CTL_ADD };
                 let _ = self.sys.epoll_ctl(epoll_fd, other, hub, ours(true));
             }
         }
-        registered.insert(
-            fd,
-            Registration {
-                target,
-                events: event.events,
-                data: event.u64,
-                generation,
-            },
-        );
+        registered.insert(fd, Registration { target, events: event.events, data: event.u64, generation });
         epoll.count.store(registered.len(), Ordering::Release);
         Ok(())
     }
@@ -207,25 +161,14 @@ impl<S: Sys> Layer<S> {
     ///
     /// # Errors
     /// Those of epoll_wait(2).
-    pub fn epoll_wait(
-        &self,
-        epoll_fd: Fd,
-        events: &mut [epoll_event],
-        limits: Limits<'_>,
-    ) -> Result<usize> {
+    pub fn epoll_wait(&self, epoll_fd: Fd, events: &mut [epoll_event], limits: Limits<'_>) -> Result<usize> {
         let Some(epoll) = self.epoll(epoll_fd) else {
-            return self
-                .sys
-                .epoll_wait(epoll_fd, events, limits.timeout, limits.mask);
+            return self.sys.epoll_wait(epoll_fd, events, limits.timeout, limits.mask);
         };
+        self.ring();
         let deadline = Deadline::after(&self.sys, limits.timeout);
         loop {
-            let n = self.sys.epoll_wait(
-                epoll_fd,
-                events,
-                deadline.remaining(&self.sys),
-                limits.mask,
-            )?;
+            let n = self.sys.epoll_wait(epoll_fd, events, deadline.remaining(&self.sys), limits.mask)?;
             if n == 0 {
                 return Ok(0);
             }
@@ -251,23 +194,15 @@ impl<S: Sys> Layer<S> {
                 None => true,
                 Some(token) => {
                     let registered = epoll.registered.lock().get(&token.fd).copied();
-                    match registered
-                        .filter(|registration| registration.generation == token.generation)
-                    {
+                    match registered.filter(|registration| registration.generation == token.generation) {
                         None => false,
                         Some(registration) => {
                             let duplicate = |other: &epoll_event| {
                                 let other = Token::unpack(other.u64, self.magic);
-                                other.is_some_and(|other| {
-                                    other.fd == token.fd && other.hub != token.hub
-                                })
+                                other.is_some_and(|other| other.fd == token.fd && other.hub != token.hub)
                             };
                             let again = matches!(registration.target, Slot::Listener(_))
-                                && events
-                                    .get(i + 1..)
-                                    .unwrap_or_default()
-                                    .iter()
-                                    .any(duplicate);
+                                && events.get(i + 1..).unwrap_or_default().iter().any(duplicate);
                             // The listener and its hub in one go: the second of them answers for both.
                             !again && self.see(epoll_fd, token, registration, &mut event)
                         }
@@ -283,31 +218,15 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Looks behind one event of ours. Returns whether the program gets it.
-    fn see(
-        &self,
-        epoll_fd: Fd,
-        token: Token,
-        registration: Registration,
-        event: &mut epoll_event,
-    ) -> bool {
+    fn see(&self, epoll_fd: Fd, token: Token, registration: Registration, event: &mut epoll_event) -> bool {
         let reported = event.events;
         event.u64 = registration.data;
         event.events = match registration.target {
             _ if self.slots.get(token.fd) != registration.target => reported,
             Slot::Listener(_) => {
-                let waits = self
-                    .listener(token.fd)
-                    .is_some_and(|l| self.connection_waits(token.fd, &l));
-                let others = if token.hub {
-                    0
-                } else {
-                    reported & !(EPOLLIN as u32)
-                };
-                if waits {
-                    others | registration.events & EPOLLIN as u32
-                } else {
-                    others
-                }
+                let waits = self.listener(token.fd).is_some_and(|l| self.connection_waits(token.fd, &l));
+                let others = if token.hub { 0 } else { reported & !(EPOLLIN as u32) };
+                if waits { others | registration.events & EPOLLIN as u32 } else { others }
             }
             _ => self.filter_fd(token.fd, reported),
         };
@@ -319,22 +238,11 @@ impl<S: Sys> Layer<S> {
 
     /// A one-shot registration is disarmed by the event that the program gets, and by no other.
     fn settle_oneshot(&self, epoll_fd: Fd, token: Token, registration: Registration, given: bool) {
-        let hub = self
-            .listener(token.fd)
-            .and_then(|listener| self.hub_fd(&listener));
+        let hub = self.listener(token.fd).and_then(|listener| self.hub_fd(&listener));
         let set = |fd: Fd, hub: bool| {
-            let events = if given {
-                EPOLLONESHOT as u32
-            } else {
-                registration.events
-            };
+            let events = if given { EPOLLONESHOT as u32 } else { registration.events };
             let data = Token { hub, ..token }.pack(self.magic);
-            let _ = self.sys.epoll_ctl(
-                epoll_fd,
-                EPOLL_CTL_MOD,
-                fd,
-                Some(epoll_event { events, u64: data }),
-            );
+            let _ = self.sys.epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, Some(epoll_event { events, u64: data }));
         };
         if !given || hub.is_some() {
             set(token.fd, false);
@@ -352,20 +260,9 @@ impl<S: Sys> Layer<S> {
         if nesting == 0 || epoll.count.load(Ordering::Acquire) == 0 {
             return Behind::Something;
         }
-        let targets: Vec<(Fd, Slot)> = epoll
-            .registered
-            .lock()
-            .iter()
-            .map(|(fd, r)| (*fd, r.target))
-            .collect();
-        let mut polls: Vec<pollfd> = targets
-            .iter()
-            .map(|(fd, _)| pollfd {
-                fd: *fd,
-                events: POLLIN,
-                revents: 0,
-            })
-            .collect();
+        let targets: Vec<(Fd, Slot)> = epoll.registered.lock().iter().map(|(fd, r)| (*fd, r.target)).collect();
+        let mut polls: Vec<pollfd> =
+            targets.iter().map(|(fd, _)| pollfd { fd: *fd, events: POLLIN, revents: 0 }).collect();
         // A closed descriptor is POLLNVAL, no error.
         let _ = self.sys.poll(&mut polls, Some(Duration::ZERO), None);
         for (poll, (fd, target)) in polls.iter().zip(targets) {
@@ -376,17 +273,13 @@ impl<S: Sys> Layer<S> {
                 Slot::Conn(_) if poll.revents & POLLIN != 0 => drop(self.behind_conn(fd)),
                 Slot::Listener(_) => drop(self.listener(fd).map(|l| self.connection_waits(fd, &l))),
                 Slot::Epoll(index) if poll.revents & POLLIN != 0 => {
-                    drop(self.behind_epoll(fd, index, nesting - 1))
+                    self.behind_epoll(fd, index, nesting - 1);
                 }
                 _ => {}
             }
         }
         // What was false is gone: the kernel's word holds now.
-        if self.is_readable(fd) {
-            Behind::Something
-        } else {
-            Behind::Nothing
-        }
+        if self.is_readable(fd) { Behind::Something } else { Behind::Nothing }
     }
 }
 
@@ -397,12 +290,7 @@ mod tests {
     #[test]
     fn a_token_is_known_by_its_magic_and_nothing_else() {
         for (fd, generation, hub) in [(0, 0, false), (7, 2047, true), ((1 << 20) - 1, 5, false)] {
-            let data = Token {
-                fd,
-                generation,
-                hub,
-            }
-            .pack(0xfeed_f00d);
+            let data = Token { fd, generation, hub }.pack(0xfeed_f00d);
             let back = Token::unpack(data, 0xfeed_f00d).unwrap();
             assert_eq!((back.fd, back.generation, back.hub), (fd, generation, hub));
             assert!(Token::unpack(data, 0xfeed_f00e).is_none());

@@ -37,10 +37,7 @@ impl<S: Sys> Layer<S> {
 
     /// Whether calls on `fd` that close or copy it are ours to serve.
     pub fn fd_concerns(&self, fd: Fd) -> bool {
-        !matches!(
-            self.slots.get(fd),
-            Slot::Unknown | Slot::Plain | Slot::OtherListener
-        )
+        !matches!(self.slots.get(fd), Slot::Unknown | Slot::Plain | Slot::OtherListener)
     }
 
     /// `fd` was made by a call that knows nothing of us, or is about to be closed as something that is none of ours:
@@ -94,9 +91,7 @@ impl<S: Sys> Layer<S> {
         if self.slots.get(new) == Slot::Private {
             // A number that the program never got, and may have; the library's own stay where they are: they are at high
             // numbers, and dup2(2) has this error for a number that is being opened.
-            self.listeners
-                .in_use()
-                .any(|listener| self.move_away(&mut listener.hub.lock(), new));
+            self.listeners.in_use().any(|listener| self.move_away(&mut listener.hub.lock(), new));
             if self.slots.get(new) == Slot::Private {
                 return Err(Errno(libc::EBUSY));
             }
@@ -189,44 +184,34 @@ impl<S: Sys> Layer<S> {
 
     /// The connection's last number in this process is about to go.
     pub(crate) fn finish(&self, conn: &Conn, fd: Fd) {
-        let last = conn
-            .send
-            .lock()
-            .owners
-            .take()
-            .is_none_or(|owners| owners.leave(&self.sys));
-        let receive = &mut *conn.receive.lock();
-        if last {
+        let last = conn.send.lock().owners.take().is_none_or(|owners| owners.leave(&self.sys));
+        let mut receive = conn.receive.lock();
+        let mut words = Vec::new();
+        if last && !receive.broken {
             // Bytes left in the queue would make the kernel reset the connection, and the client lose what we sent last.
             for _ in 0..LAST_LOOKS {
                 let before = conn.taken.load(Ordering::Relaxed);
-                if self.payload_waits(conn, fd, receive)
-                    || conn.taken.load(Ordering::Relaxed) == before
-                {
+                if self.payload_waits(conn, fd, &mut receive) || conn.taken.load(Ordering::Relaxed) == before {
                     break;
                 }
             }
             self.say_close(conn, fd, NORMAL_CLOSURE, false);
+            words = conn.send.lock().encoder.transmit_control().as_slice().to_vec();
         }
-        self.log_end(conn, receive);
+        self.log_end(conn, &receive);
+        drop(receive);
+        if !words.is_empty() {
+            self.keep_for_last_words(fd, words);
+        }
     }
 
     /// `new` names what `old` names.
     fn share(&self, old: Fd, new: Fd) {
         let slot = self.slots.get(old);
         let fds = match slot {
-            Slot::Conn(index) => self
-                .conns
-                .acquire(index)
-                .map(|conn| conn.fds.fetch_add(1, Ordering::AcqRel)),
-            Slot::Listener(index) => self
-                .listeners
-                .acquire(index)
-                .map(|l| l.fds.fetch_add(1, Ordering::AcqRel)),
-            Slot::Epoll(index) => self
-                .epolls
-                .acquire(index)
-                .map(|e| e.fds.fetch_add(1, Ordering::AcqRel)),
+            Slot::Conn(index) => self.conns.acquire(index).map(|conn| conn.fds.fetch_add(1, Ordering::AcqRel)),
+            Slot::Listener(index) => self.listeners.acquire(index).map(|l| l.fds.fetch_add(1, Ordering::AcqRel)),
+            Slot::Epoll(index) => self.epolls.acquire(index).map(|e| e.fds.fetch_add(1, Ordering::AcqRel)),
             _ => None,
         };
         self.note_conn(new);
@@ -245,8 +230,7 @@ impl<S: Sys> Layer<S> {
                     return;
                 };
                 if listener.fds.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    let fds = listener.hub.lock().take_fds();
-                    fds.into_iter().for_each(|fd| self.close_private(fd));
+                    self.dissolve(&mut listener.hub.lock());
                     self.listeners.release(index);
                 }
             }

@@ -32,16 +32,8 @@ impl<S: Sys> Layer<S> {
     /// Before a fork: no other thread is in the middle of something that the child would inherit half done, and every
     /// connection knows that one more process uses it.
     pub fn before_fork(&self) -> ForkGuard<'_> {
-        let hubs = self
-            .listeners
-            .in_use()
-            .map(|listener| (listener.get().hub.lock(), listener))
-            .collect();
-        let epolls = self
-            .epolls
-            .in_use()
-            .map(|epoll| (epoll.get().registered.lock(), epoll))
-            .collect();
+        let hubs = self.listeners.in_use().map(|listener| (listener.get().hub.lock(), listener)).collect();
+        let epolls = self.epolls.in_use().map(|epoll| (epoll.get().registered.lock(), epoll)).collect();
         let mut conns: Vec<_> = self
             .conns
             .in_use()
@@ -64,21 +56,14 @@ impl<S: Sys> Layer<S> {
             }
         }
         let pools = [self.listeners.lock(), self.epolls.lock(), self.conns.lock()];
-        ForkGuard {
-            _pools: pools,
-            conns,
-            _epolls: epolls,
-            hubs,
-        }
+        ForkGuard { _pools: pools, conns, _epolls: epolls, hubs }
     }
 
     /// In the child: handshakes in progress are the parent's, and so is a frame that another thread is sending.
     pub fn in_child(&self, mut guard: ForkGuard<'_>) {
         self.pid.store(self.sys.pid(), Ordering::Relaxed);
         for (hub, _) in &mut guard.hubs {
-            hub.take_fds()
-                .into_iter()
-                .for_each(|fd| self.close_private(fd));
+            self.dissolve(hub);
         }
         for (_, send, _) in &mut guard.conns {
             if let Some(owners) = &send.owners {

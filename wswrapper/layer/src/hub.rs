@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use libc::{EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, c_int, epoll_event};
@@ -87,6 +88,7 @@ enum Stage {
 enum Then {
     HandOut(Box<Accepted>),
     Linger,
+    Close,
 }
 
 /// What a step of a handshake came to.
@@ -94,15 +96,6 @@ enum Outcome {
     Waiting(Stage),
     Ready(Box<Accepted>),
     Gone,
-}
-
-/// How long [`Layer::pump`] goes on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// Until one connection is ready.
-    OneReady,
-    /// Until the kernel has no more connections.
-    Drained,
 }
 
 impl Hub {
@@ -114,17 +107,6 @@ impl Hub {
     /// Whether `accept` would succeed at once.
     pub fn is_ready(&self) -> bool {
         !self.ready.is_empty()
-    }
-
-    /// Everything the hub holds open.
-    pub fn take_fds(&mut self) -> Vec<Fd> {
-        let hub = std::mem::take(self);
-        let pending = hub.pending.into_values().map(|pending| pending.fd);
-        pending
-            .chain(hub.ready.into_iter().map(|ready| ready.fd))
-            .chain(hub.timer)
-            .chain(hub.epoll)
-            .collect()
     }
 }
 
@@ -142,40 +124,28 @@ impl<S: Sys> Layer<S> {
                 return Err(error);
             }
         };
-        let event = epoll_event {
-            events: EPOLLIN as u32,
-            u64: TIMER,
-        };
-        self.sys
-            .epoll_ctl(epoll, libc::EPOLL_CTL_ADD, timer, Some(event))?;
+        let event = epoll_event { events: EPOLLIN as u32, u64: TIMER };
+        self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_ADD, timer, Some(event))?;
         (hub.epoll, hub.timer, hub.armed) = (Some(epoll), Some(timer), None);
         Ok(epoll)
     }
 
-    /// Accepts what the kernel has and advances the handshakes, without waiting; returns whether a connection is ready.
+    /// Advances the handshakes and accepts what the kernel has until one connection is ready, without waiting; returns
+    /// whether one is.
     ///
     /// # Errors
     /// Those of accept(2) other than `EAGAIN`, which are the program's to see.
-    pub(crate) fn pump(
-        &self,
-        listener: Fd,
-        hub: &mut Hub,
-        until: Until,
-        flags: AcceptFlags,
-    ) -> Result<bool> {
+    pub(crate) fn pump(&self, listener: Fd, hub: &mut Hub, flags: AcceptFlags) -> Result<bool> {
         self.advance_pending(hub);
         let mut result = Ok(());
         for _ in 0..BATCH {
-            if until == Until::OneReady && hub.is_ready() {
+            if hub.is_ready() {
                 break;
             }
             if flags.may_block && !self.is_readable(listener) {
                 break;
             }
-            match self
-                .sys
-                .accept4(listener, libc::SOCK_CLOEXEC | flags.nonblock)
-            {
+            match self.sys.accept4(listener, libc::SOCK_CLOEXEC | flags.nonblock) {
                 Ok((fd, peer)) => self.admit(hub, fd, peer, flags.nonblock),
                 Err(Errno(libc::EAGAIN | libc::EINTR)) => break,
                 Err(error) => {
@@ -184,24 +154,42 @@ impl<S: Sys> Layer<S> {
                 }
             }
         }
-        self.arm(hub);
-        if hub.is_ready() {
-            Ok(true)
-        } else {
-            result.map(|()| false)
-        }
+        // The caller takes one, or the program does.
+        self.arm(hub, 1);
+        if hub.is_ready() { Ok(true) } else { result.map(|()| false) }
     }
 
-    /// Sets the timer to what the hub waits for.
-    pub(crate) fn arm(&self, hub: &mut Hub) {
+    /// Drops everything that the hub holds.
+    pub(crate) fn dissolve(&self, hub: &mut Hub) {
+        let hub = std::mem::take(hub);
+        self.ready.fetch_sub(hub.ready.len(), Ordering::AcqRel);
+        let pending = hub.pending.into_values().map(|pending| pending.fd);
+        let ready = hub.ready.into_iter().map(|ready| ready.fd);
+        let fds = pending.chain(ready).chain(hub.timer).chain(hub.epoll);
+        fds.for_each(|fd| self.close_private(fd));
+    }
+
+    /// Sets the timer to what the hub waits for: the earliest deadline, or, with more than `taken` connections ready, this
+    /// moment, so that whoever waits for them wakes.
+    pub(crate) fn arm(&self, hub: &mut Hub, taken: usize) {
         let Some(timer) = hub.timer else { return };
-        let at = if hub.is_ready() {
+        let at = if hub.ready.len() > taken {
             Some(Duration::from_nanos(1))
         } else {
             hub.pending.values().map(|pending| pending.deadline).min()
         };
         if at != hub.armed && self.sys.timer_set(timer, at).is_ok() {
             hub.armed = at;
+        }
+    }
+
+    /// Before a wait that the listeners may be part of: connections that are ready, and that the program did not take,
+    /// are to end it.
+    pub(crate) fn ring(&self) {
+        if self.ready.load(Ordering::Acquire) > 0 {
+            for listener in self.listeners.in_use() {
+                self.arm(&mut listener.hub.lock(), 0);
+            }
         }
     }
 
@@ -214,14 +202,7 @@ impl<S: Sys> Layer<S> {
         }
         let deadline = self.sys.now().saturating_add(self.config.handshake_timeout);
         let stage = Stage::Asking(Box::new(Handshake::new()));
-        let pending = Pending {
-            fd,
-            peer,
-            deadline,
-            nonblock,
-            watched: false,
-            stage,
-        };
+        let pending = Pending { fd, peer, deadline, nonblock, watched: false, stage };
         let Some(mut pending) = self.advance(hub, pending) else {
             return;
         };
@@ -229,42 +210,50 @@ impl<S: Sys> Layer<S> {
         self.slots.replace(fd, Slot::Unknown);
         let fd = self.private(fd);
         pending.fd = fd;
+        self.watch(hub, pending);
+    }
+
+    /// Keeps a connection that the program closes for as long as a handshake may take, since the kernel has no room yet for
+    /// the last of what the client must get: the end of a frame, Close. Where there is no listener nobody would drive it.
+    pub(crate) fn keep_for_last_words(&self, fd: Fd, words: Vec<u8>) {
+        let Some(listener) = self.listeners.in_use().next() else { return };
+        let Ok(copy) = self.sys.fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) else { return };
+        let (hub, fd) = (&mut *listener.hub.lock(), self.private(copy));
+        let deadline = self.sys.now().saturating_add(self.config.handshake_timeout);
+        let stage = Stage::Answering { reply: words, then: Then::Close };
+        let peer = PeerAddr::new(&[]);
+        self.watch(hub, Pending { fd, peer, deadline, nonblock: 0, watched: false, stage });
+        self.arm(hub, 1);
+    }
+
+    /// Puts a connection among the pending ones.
+    fn watch(&self, hub: &mut Hub, mut pending: Pending) {
         while hub.pending.len() >= MAX_PENDING {
             if let Some((_, oldest)) = hub.pending.pop_first() {
-                self.refuse_line(&oldest.peer, "too many handshakes at once");
+                if matches!(oldest.stage, Stage::Asking(_)) {
+                    self.refuse_line(&oldest.peer, "too many handshakes at once");
+                }
                 self.close_private(oldest.fd);
             }
         }
         hub.last += 1;
-        let event = epoll_event {
-            events: pending.interest(),
-            u64: hub.last,
-        };
-        let added = self.ensure_hub(hub).and_then(|epoll| {
-            self.sys
-                .epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(event))
-        });
-        match added {
-            Ok(()) => {
-                pending.watched = true;
-                hub.pending.insert(hub.last, pending);
-            }
-            Err(_) => self.close_private(fd),
+        let (fd, key) = (pending.fd, hub.last);
+        let event = epoll_event { events: pending.interest(), u64: key };
+        let added =
+            self.ensure_hub(hub).and_then(|epoll| self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(event)));
+        if added.is_ok() {
+            pending.watched = true;
+            hub.pending.insert(key, pending);
+        } else {
+            self.close_private(fd);
         }
     }
 
     /// Gives the connection `fd`, if it is one of the hub's, another number. Returns whether it is.
     pub(crate) fn move_away(&self, hub: &mut Hub, fd: Fd) -> bool {
-        let Hub {
-            epoll,
-            pending,
-            ready,
-            ..
-        } = hub;
+        let Hub { epoll, pending, ready, .. } = hub;
         let waiting = pending.iter_mut().find(|(_, pending)| pending.fd == fd);
-        let watch = waiting
-            .as_ref()
-            .map(|(key, pending)| (**key, pending.interest()));
+        let watch = waiting.as_ref().map(|(key, pending)| (**key, pending.interest()));
         let ready = ready.iter_mut().find(|ready| ready.fd == fd).map(|ready| {
             ready.moved = true;
             &mut ready.fd
@@ -276,9 +265,7 @@ impl<S: Sys> Layer<S> {
         *place = self.private(fd);
         if let (Some(epoll), Some((key, events))) = (*epoll, watch) {
             let event = epoll_event { events, u64: key };
-            let _ = self
-                .sys
-                .epoll_ctl(epoll, libc::EPOLL_CTL_ADD, *place, Some(event));
+            let _ = self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_ADD, *place, Some(event));
         }
         true
     }
@@ -290,10 +277,7 @@ impl<S: Sys> Layer<S> {
             return;
         }
         let mut events = [epoll_event { events: 0, u64: 0 }; BATCH];
-        let n = self
-            .sys
-            .epoll_wait(epoll, &mut events, Some(Duration::ZERO), None)
-            .unwrap_or(0);
+        let n = self.sys.epoll_wait(epoll, &mut events, Some(Duration::ZERO), None).unwrap_or(0);
         for event in events.iter().take(n) {
             let key = event.u64;
             if key == TIMER {
@@ -306,31 +290,18 @@ impl<S: Sys> Layer<S> {
             if let Some(pending) = self.advance(hub, pending) {
                 let now = pending.interest();
                 if now != interest {
-                    let event = epoll_event {
-                        events: now,
-                        u64: key,
-                    };
-                    let _ = self
-                        .sys
-                        .epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, Some(event));
+                    let event = epoll_event { events: now, u64: key };
+                    let _ = self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, Some(event));
                 }
                 hub.pending.insert(key, pending);
             }
         }
         let now = self.sys.now();
-        let late: Vec<u64> = hub
-            .pending
-            .iter()
-            .filter(|(_, p)| p.deadline <= now)
-            .map(|(key, _)| *key)
-            .collect();
+        let late: Vec<u64> = hub.pending.iter().filter(|(_, p)| p.deadline <= now).map(|(key, _)| *key).collect();
         for key in late {
             if let Some(pending) = hub.pending.remove(&key) {
                 if matches!(pending.stage, Stage::Asking(_)) {
-                    self.refuse_line(
-                        &pending.peer,
-                        "no complete request within the handshake timeout",
-                    );
+                    self.refuse_line(&pending.peer, "no complete request within the handshake timeout");
                 }
                 self.close_private(pending.fd);
             }
@@ -354,24 +325,11 @@ impl<S: Sys> Layer<S> {
             }
             Outcome::Ready(accepted) => {
                 if let (Some(epoll), true) = (hub.epoll, pending.watched) {
-                    let _ = self
-                        .sys
-                        .epoll_ctl(epoll, libc::EPOLL_CTL_DEL, pending.fd, None);
+                    let _ = self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_DEL, pending.fd, None);
                 }
-                let Pending {
-                    fd,
-                    peer,
-                    nonblock,
-                    watched: moved,
-                    ..
-                } = pending;
-                hub.ready.push_back(Ready {
-                    fd,
-                    peer,
-                    accepted,
-                    nonblock,
-                    moved,
-                });
+                let Pending { fd, peer, nonblock, watched: moved, .. } = pending;
+                self.ready.fetch_add(1, Ordering::AcqRel);
+                hub.ready.push_back(Ready { fd, peer, accepted, nonblock, moved });
                 None
             }
             Outcome::Gone => {
@@ -416,10 +374,7 @@ impl<S: Sys> Layer<S> {
     /// Sends our reply.
     fn answer(&self, fd: Fd, mut reply: Vec<u8>, then: Then) -> Outcome {
         while !reply.is_empty() {
-            match self
-                .sys
-                .send_vectored(fd, &[IoSlice::new(&reply)], MSG_DONTWAIT | MSG_NOSIGNAL)
-            {
+            match self.sys.send_vectored(fd, &[IoSlice::new(&reply)], MSG_DONTWAIT | MSG_NOSIGNAL) {
                 Ok(n) => drop(reply.drain(..n.min(reply.len()))),
                 Err(Errno(libc::EAGAIN)) => {
                     return Outcome::Waiting(Stage::Answering { reply, then });
@@ -429,6 +384,7 @@ impl<S: Sys> Layer<S> {
         }
         match then {
             Then::HandOut(accepted) => Outcome::Ready(accepted),
+            Then::Close => Outcome::Gone,
             Then::Linger => {
                 let _ = self.sys.shutdown(fd, libc::SHUT_WR);
                 self.linger(fd, LINGER_BYTES)

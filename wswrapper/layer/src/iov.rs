@@ -19,17 +19,8 @@ pub struct Cursor<'a, 'b> {
 impl<'a, 'b> Cursor<'a, 'b> {
     /// At the start of `bufs`.
     pub fn new(bufs: &'a mut [IoSliceMut<'b>]) -> Self {
-        let left = bufs
-            .iter()
-            .map(|buf| buf.len())
-            .fold(0, usize::saturating_add);
-        Cursor {
-            bufs,
-            index: 0,
-            offset: 0,
-            left,
-            whole: left,
-        }
+        let left = bufs.iter().map(|buf| buf.len()).fold(0, usize::saturating_add);
+        Cursor { bufs, index: 0, offset: 0, left, whole: left }
     }
 
     /// Bytes filled.
@@ -88,12 +79,7 @@ impl<'a, 'b> Cursor<'a, 'b> {
 
 /// The bytes of `bufs` behind the first `skip`, at most `limit` of them, as at most `pieces.len()` pieces. Returns how many
 /// pieces and bytes.
-pub fn tail<'a>(
-    bufs: &'a [IoSlice<'_>],
-    mut skip: usize,
-    limit: usize,
-    pieces: &mut [IoSlice<'a>],
-) -> (usize, usize) {
+pub fn tail<'a>(bufs: &'a [IoSlice<'_>], mut skip: usize, limit: usize, pieces: &mut [IoSlice<'a>]) -> (usize, usize) {
     let (mut count, mut bytes) = (0, 0);
     for buf in bufs {
         if skip >= buf.len() {
@@ -104,9 +90,7 @@ pub fn tail<'a>(
             break;
         };
         let rest = buf.get(skip..).unwrap_or_default();
-        let rest = rest
-            .get(..rest.len().min(limit - bytes))
-            .unwrap_or_default();
+        let rest = rest.get(..rest.len().min(limit - bytes)).unwrap_or_default();
         if rest.is_empty() {
             break;
         }
@@ -118,9 +102,7 @@ pub fn tail<'a>(
 
 /// All bytes in `bufs`.
 pub fn total(bufs: &[IoSlice<'_>]) -> usize {
-    bufs.iter()
-        .map(|buf| buf.len())
-        .fold(0, usize::saturating_add)
+    bufs.iter().map(|buf| buf.len()).fold(0, usize::saturating_add)
 }
 
 #[cfg(test)]
@@ -130,11 +112,7 @@ mod tests {
     #[test]
     fn a_cursor_walks_over_empty_buffers() {
         let (mut a, mut b, mut c) = ([0; 2], [], [0; 3]);
-        let mut bufs = [
-            IoSliceMut::new(&mut a),
-            IoSliceMut::new(&mut b),
-            IoSliceMut::new(&mut c),
-        ];
+        let mut bufs = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b), IoSliceMut::new(&mut c)];
         let mut cursor = Cursor::new(&mut bufs);
         assert_eq!(cursor.left(), 5);
         cursor.room()[0] = 1;
@@ -157,10 +135,7 @@ mod tests {
             for limit in 0..=5 {
                 let mut pieces = [IoSlice::new(&[]); 3];
                 let (count, bytes) = tail(&bufs, skip, limit, &mut pieces);
-                let got: Vec<u8> = pieces[..count]
-                    .iter()
-                    .flat_map(|piece| piece.to_vec())
-                    .collect();
+                let got: Vec<u8> = pieces[..count].iter().flat_map(|piece| piece.to_vec()).collect();
                 let end = (skip + limit).min(5);
                 assert_eq!(got, whole[skip..end], "{skip} {limit}");
                 assert_eq!(bytes, end - skip);

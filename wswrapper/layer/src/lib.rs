@@ -13,7 +13,7 @@
 //! 4. *Not ours, not touched*: [`slots`].
 //! 5. *A wrapped connection stays wrapped wherever it goes*: `fd`, [`fork`].
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 pub mod config;
 pub mod conn;
@@ -25,6 +25,7 @@ mod iov;
 pub mod listen;
 mod log;
 pub mod owners;
+mod peek;
 pub mod poll;
 pub mod ready;
 mod recv;
@@ -32,9 +33,11 @@ mod scratch;
 mod send;
 pub mod slots;
 pub mod sys;
+mod take;
 pub mod wait;
 
 use config::Config;
+use parking_lot::Mutex;
 use conn::Conn;
 use epoll::Epoll;
 use listen::Listener;
@@ -55,6 +58,10 @@ pub struct Layer<S> {
     epolls: Pool<Epoll>,
     /// The process that the tables belong to.
     pid: AtomicI32,
+    /// Connections that are ready in all listeners' hubs.
+    ready: AtomicUsize,
+    /// Ports that the log has told of.
+    told: Mutex<Vec<u16>>,
     /// The highest number that a connection ever had.
     highest: AtomicI32,
     /// The upper half of our epoll data.
@@ -73,6 +80,8 @@ impl<S: Sys> Layer<S> {
             listeners: Pool::new(MAX_LISTENERS),
             epolls: Pool::new(MAX_EPOLLS),
             pid: AtomicI32::new(pid),
+            ready: AtomicUsize::new(0),
+            told: Mutex::default(),
             highest: AtomicI32::new(-1),
             magic,
         }

@@ -1,13 +1,14 @@
 //! listen(2) and accept(2): which listening sockets are ours, and what the program gets from them.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use libc::{O_NONBLOCK, POLLIN, SOCK_CLOEXEC, SOCK_NONBLOCK, c_int, pollfd};
 use parking_lot::Mutex;
 
 use crate::Layer;
 use crate::conn::About;
-use crate::hub::{AcceptFlags, Hub, Ready, Until};
+use crate::hub::{AcceptFlags, Hub, Ready};
 use crate::slots::{Recycle, Ref, Slot};
 use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
 use crate::wait::Deadline;
@@ -24,6 +25,9 @@ pub struct Listener {
     /// Whether the program asked for non-blocking connections last time.
     nonblock_hint: AtomicBool,
 }
+
+/// How long the kernel may keep a connection to itself until its client sends something: most requests come sooner.
+const DEFER: Duration = Duration::from_secs(1);
 
 impl Recycle for Listener {
     fn recycle(&self) {
@@ -72,12 +76,11 @@ impl<S: Sys> Layer<S> {
                 None => Slot::OtherListener,
                 Some(listener) => {
                     let flags = self.sys.fcntl(fd, libc::F_GETFL, 0).unwrap_or(0);
-                    listener
-                        .nonblocking
-                        .store(flags & O_NONBLOCK != 0, Ordering::Relaxed);
+                    listener.nonblocking.store(flags & O_NONBLOCK != 0, Ordering::Relaxed);
                     listener.fds.store(1, Ordering::Release);
-                    // A hint to the kernel: without it there are more pending handshakes, no more.
-                    let _ = self.sys.defer_accept(fd, self.config.handshake_timeout);
+                    // A hint to the kernel: without it more handshakes are pending. A silent client shows up after this
+                    // time all the same.
+                    let _ = self.sys.defer_accept(fd, DEFER);
                     let index = listener.keep();
                     if self.slots.exchange(fd, current, Slot::Listener(index)) {
                         self.log_port(port);
@@ -101,17 +104,15 @@ impl<S: Sys> Layer<S> {
             return self.sys.accept4(fd, flags);
         };
         let nonblock = flags & SOCK_NONBLOCK;
-        listener
-            .nonblock_hint
-            .store(nonblock != 0, Ordering::Relaxed);
+        listener.nonblock_hint.store(nonblock != 0, Ordering::Relaxed);
         let mut deadline = None;
         loop {
             let hub_fd = {
                 let hub = &mut *listener.hub.lock();
-                let ready = hub.is_ready()
-                    || self.pump(fd, hub, Until::OneReady, listener.accept_flags())?;
+                let ready = hub.is_ready() || self.pump(fd, hub, listener.accept_flags())?;
                 if let (true, Some(ready)) = (ready, hub.take_ready()) {
-                    self.arm(hub);
+                    self.ready.fetch_sub(1, Ordering::AcqRel);
+                    self.arm(hub, 0);
                     return self.hand_out(ready, flags);
                 }
                 if listener.nonblocking.load(Ordering::Relaxed) {
@@ -121,16 +122,8 @@ impl<S: Sys> Layer<S> {
             };
             let limit = self.sys.receive_timeout(fd);
             let deadline = *deadline.get_or_insert_with(|| Deadline::after(&self.sys, limit));
-            let event = |fd| pollfd {
-                fd,
-                events: POLLIN,
-                revents: 0,
-            };
-            match self.sys.poll(
-                &mut [event(fd), event(hub_fd)],
-                deadline.remaining(&self.sys),
-                None,
-            ) {
+            let event = |fd| pollfd { fd, events: POLLIN, revents: 0 };
+            match self.sys.poll(&mut [event(fd), event(hub_fd)], deadline.remaining(&self.sys), None) {
                 Ok(0) => return Err(Errno(libc::EAGAIN)),
                 Ok(_) => {}
                 // accept would go on, poll never does, signal(7).
@@ -143,8 +136,7 @@ impl<S: Sys> Layer<S> {
     /// Whether `accept` would succeed, or fail with more than `EAGAIN`, at once.
     pub(crate) fn connection_waits(&self, fd: Fd, listener: &Listener) -> bool {
         let hub = &mut *listener.hub.lock();
-        self.pump(fd, hub, Until::Drained, listener.accept_flags())
-            .unwrap_or(true)
+        self.pump(fd, hub, listener.accept_flags()).unwrap_or(true)
     }
 
     /// The descriptor that stands for a listener's handshakes wherever the program waits for the listener.
@@ -154,16 +146,8 @@ impl<S: Sys> Layer<S> {
 
     /// Whether a plain accept on `fd` would not block.
     pub(crate) fn is_readable(&self, fd: Fd) -> bool {
-        let mut poll = [pollfd {
-            fd,
-            events: POLLIN,
-            revents: 0,
-        }];
-        matches!(
-            self.sys
-                .poll(&mut poll, Some(std::time::Duration::ZERO), None),
-            Ok(1..)
-        )
+        let mut poll = [pollfd { fd, events: POLLIN, revents: 0 }];
+        matches!(self.sys.poll(&mut poll, Some(Duration::ZERO), None), Ok(1..))
     }
 
     /// The lowest number that is free, as accept(2) gives it, for a connection that was kept out of the way.
@@ -184,13 +168,7 @@ impl<S: Sys> Layer<S> {
 
     /// Gives a connection to the program, with the flags that it asked for.
     fn hand_out(&self, ready: Ready, flags: c_int) -> Result<(Fd, PeerAddr)> {
-        let Ready {
-            fd,
-            peer,
-            accepted,
-            nonblock,
-            moved,
-        } = ready;
+        let Ready { fd, peer, accepted, nonblock, moved } = ready;
         let fd = if moved { self.move_low(fd) } else { fd };
         let Some(conn) = self.conns.allocate() else {
             self.close_private(fd);
@@ -216,11 +194,7 @@ impl Listener {
     fn accept_flags(&self) -> AcceptFlags {
         AcceptFlags {
             may_block: !self.nonblocking.load(Ordering::Relaxed),
-            nonblock: if self.nonblock_hint.load(Ordering::Relaxed) {
-                SOCK_NONBLOCK
-            } else {
-                0
-            },
+            nonblock: if self.nonblock_hint.load(Ordering::Relaxed) { SOCK_NONBLOCK } else { 0 },
         }
     }
 }

@@ -40,43 +40,31 @@ impl<S: Sys> Layer<S> {
         if self.config.log == LogTarget::Nowhere {
             return;
         }
-        let mut line = Line {
-            bytes: [0; LINE],
-            len: 0,
-        };
-        let _ = write!(
-            line,
-            "wswrap[{}]: {text}",
-            self.pid.load(std::sync::atomic::Ordering::Relaxed)
-        );
+        let mut line = Line { bytes: [0; LINE], len: 0 };
+        let _ = write!(line, "wswrap[{}]: {text}", self.pid.load(std::sync::atomic::Ordering::Relaxed));
         if let Some(place) = line.bytes.get_mut(line.len) {
             *place = b'\n';
         }
-        self.sys
-            .log(line.bytes.get(..=line.len).unwrap_or_default());
+        self.sys.log(line.bytes.get(..=line.len).unwrap_or_default());
     }
 
     /// A port has become a WebSocket port.
     pub(crate) fn log_port(&self, port: u16) {
-        self.log(format_args!(
-            "port {port} speaks WebSocket ({})",
-            self.config.policy.dialects
-        ));
+        let mut told = self.told.lock();
+        if told.contains(&port) {
+            // Another listener on it, for the other address family.
+            return;
+        }
+        told.push(port);
+        self.log(format_args!("port {port} speaks WebSocket ({})", self.config.policy.dialects));
     }
 
     /// A connection is handed to the program.
     pub(crate) fn log_open(&self, peer: &PeerAddr, accepted: &Accepted) {
         if self.config.verbose {
-            let Accepted {
-                dialect,
-                path,
-                subprotocol,
-                ..
-            } = accepted;
+            let Accepted { dialect, path, subprotocol, .. } = accepted;
             let subprotocol = subprotocol.as_deref().unwrap_or("none");
-            self.log(format_args!(
-                "{peer} open: {dialect}, path {path}, subprotocol {subprotocol}"
-            ));
+            self.log(format_args!("{peer} open: {dialect}, path {path}, subprotocol {subprotocol}"));
         }
     }
 
@@ -93,19 +81,13 @@ impl<S: Sys> Layer<S> {
         let sent = conn.send.lock().bytes;
         let got = receive.bytes;
         match receive.decoder.end() {
-            None => self.log(format_args!(
-                "{about} end: closed by the program, {got} bytes in, {sent} bytes out"
-            )),
+            None => self.log(format_args!("{about} end: closed by the program, {got} bytes in, {sent} bytes out")),
             Some(End::Closed(reason)) => {
                 let code = reason.code().unwrap_or(NO_CODE);
-                self.log(format_args!(
-                    "{about} end: closed by the client ({code}), {got} bytes in, {sent} bytes out"
-                ));
+                self.log(format_args!("{about} end: closed by the client ({code}), {got} bytes in, {sent} bytes out"));
             }
             Some(End::Failed(violation)) => {
-                self.log(format_args!(
-                    "{about} end: failed ({violation}), {got} bytes in, {sent} bytes out"
-                ));
+                self.log(format_args!("{about} end: failed ({violation}), {got} bytes in, {sent} bytes out"));
             }
         }
     }

@@ -27,10 +27,7 @@ impl Owners {
         let words = sys.shared_words(count.checked_mul(OWNERS)?)?;
         let pid = sys.pid().unsigned_abs();
         Some((0..count).map(move |index| {
-            let owners = Owners {
-                words: words.clone(),
-                first: index * OWNERS,
-            };
+            let owners = Owners { words: words.clone(), first: index * OWNERS };
             owners.replace(0, pid);
             owners
         }))
@@ -39,10 +36,7 @@ impl Owners {
     /// A child is about to share the connection.
     pub fn expect(&self, sys: &impl Sys) {
         if !self.replace(0, UNBORN) {
-            let dead = self
-                .words()
-                .map(|word| word.load(Ordering::Acquire))
-                .find(|pid| !alive(sys, *pid));
+            let dead = self.words().map(|word| word.load(Ordering::Acquire)).find(|pid| !alive(sys, *pid));
             if let Some(dead) = dead {
                 self.replace(dead, UNBORN);
             }
@@ -69,10 +63,7 @@ impl Owners {
 
     /// Puts `new` where `current` is. Returns whether it was found.
     fn replace(&self, current: u32, new: u32) -> bool {
-        self.words().any(|word| {
-            word.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
-        })
+        self.words().any(|word| word.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire).is_ok())
     }
 }
 

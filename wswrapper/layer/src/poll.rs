@@ -1,9 +1,6 @@
 //! poll(2) and ppoll(2), select(2) and pselect(2), with descriptors of ours among the others.
 
-use libc::{
-    POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND,
-    POLLWRNORM,
-};
+use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM};
 use libc::{c_int, c_short, pollfd};
 
 use crate::Layer;
@@ -47,15 +44,8 @@ impl<S: Sys> Layer<S> {
     /// # Errors
     /// Those of poll(2).
     pub fn poll(&self, fds: &mut [pollfd], limits: Limits<'_>) -> Result<usize> {
-        let mut few = [pollfd {
-            fd: -1,
-            events: 0,
-            revents: 0,
-        }; FEW];
-        let listeners = fds
-            .iter()
-            .filter(|poll| matches!(self.slots.get(poll.fd), Slot::Listener(_)))
-            .count();
+        let mut few = [pollfd { fd: -1, events: 0, revents: 0 }; FEW];
+        let listeners = fds.iter().filter(|poll| matches!(self.slots.get(poll.fd), Slot::Listener(_))).count();
         if listeners == 0 {
             return self.poll_with_hubs(fds, 0, limits);
         }
@@ -64,33 +54,18 @@ impl<S: Sys> Layer<S> {
         let work = match few.get_mut(..len) {
             Some(work) => work,
             None => {
-                many = vec![
-                    pollfd {
-                        fd: -1,
-                        events: 0,
-                        revents: 0
-                    };
-                    len
-                ];
+                many = vec![pollfd { fd: -1, events: 0, revents: 0 }; len];
                 &mut many
             }
         };
         let (own, hubs) = work.split_at_mut(fds.len());
         own.copy_from_slice(fds);
-        let listening = fds
-            .iter()
-            .filter(|poll| matches!(self.slots.get(poll.fd), Slot::Listener(_)));
+        let listening = fds.iter().filter(|poll| matches!(self.slots.get(poll.fd), Slot::Listener(_)));
         for (hub, poll) in hubs.iter_mut().zip(listening) {
             // Only who asks for connections is woken by handshakes.
             if poll.events & (POLLIN | POLLRDNORM) != 0 {
-                let fd = self
-                    .listener(poll.fd)
-                    .and_then(|listener| self.hub_fd(&listener));
-                *hub = pollfd {
-                    fd: fd.unwrap_or(-1),
-                    events: POLLIN,
-                    revents: 0,
-                };
+                let fd = self.listener(poll.fd).and_then(|listener| self.hub_fd(&listener));
+                *hub = pollfd { fd: fd.unwrap_or(-1), events: POLLIN, revents: 0 };
             }
         }
         let result = self.poll_with_hubs(work, listeners, limits);
@@ -102,14 +77,11 @@ impl<S: Sys> Layer<S> {
 
     /// Waits until something of `fds`, the last `hubs` of which are our own, is truly ready.
     fn poll_with_hubs(&self, fds: &mut [pollfd], hubs: usize, limits: Limits<'_>) -> Result<usize> {
+        self.ring();
         let deadline = Deadline::after(&self.sys, limits.timeout);
         let own = fds.len().saturating_sub(hubs);
         loop {
-            if self
-                .sys
-                .poll(fds, deadline.remaining(&self.sys), limits.mask)?
-                == 0
-            {
+            if self.sys.poll(fds, deadline.remaining(&self.sys), limits.mask)? == 0 {
                 return Ok(0);
             }
             let (own, hubs) = fds.split_at_mut(own);
@@ -121,25 +93,15 @@ impl<S: Sys> Layer<S> {
                 }
                 poll.revents = match self.slots.get(poll.fd) {
                     Slot::Listener(_) if poll.revents & (POLLIN | POLLRDNORM) != 0 || woken => {
-                        let waits = self
-                            .listener(poll.fd)
-                            .is_some_and(|l| self.connection_waits(poll.fd, &l));
-                        let input = if waits {
-                            poll.events & (POLLIN | POLLRDNORM)
-                        } else {
-                            0
-                        };
+                        let waits = self.listener(poll.fd).is_some_and(|l| self.connection_waits(poll.fd, &l));
+                        let input = if waits { poll.events & (POLLIN | POLLRDNORM) } else { 0 };
                         poll.revents & !(POLLIN | POLLRDNORM) | input
                     }
                     _ => self.filter_fd(poll.fd, poll.revents as u16 as u32) as c_short,
                 };
                 ready += usize::from(poll.revents != 0);
             }
-            if ready > 0
-                || deadline
-                    .remaining(&self.sys)
-                    .is_some_and(|left| left.is_zero())
-            {
+            if ready > 0 || deadline.remaining(&self.sys).is_some_and(|left| left.is_zero()) {
                 return Ok(ready);
             }
         }
@@ -158,19 +120,11 @@ impl<S: Sys> Layer<S> {
     ) -> (Result<usize>, Option<std::time::Duration>) {
         let deadline = Deadline::after(&self.sys, limits.timeout);
         let mut polls = Vec::new();
-        let mut few = [pollfd {
-            fd: -1,
-            events: 0,
-            revents: 0,
-        }; FEW];
+        let mut few = [pollfd { fd: -1, events: 0, revents: 0 }; FEW];
         let mut count = 0;
         for fd in 0..nfds {
             let mut events = 0;
-            for (set, bits) in [
-                (&sets.read, READ_SET),
-                (&sets.write, WRITE_SET),
-                (&sets.except, EXCEPT_SET),
-            ] {
+            for (set, bits) in [(&sets.read, READ_SET), (&sets.write, WRITE_SET), (&sets.except, EXCEPT_SET)] {
                 if set.as_deref().is_some_and(|set| is_set(set, fd)) {
                     events |= bits;
                 }
@@ -178,11 +132,7 @@ impl<S: Sys> Layer<S> {
             if events == 0 {
                 continue;
             }
-            let poll = pollfd {
-                fd: fd as c_int,
-                events,
-                revents: 0,
-            };
+            let poll = pollfd { fd: fd as c_int, events, revents: 0 };
             match few.get_mut(count) {
                 Some(place) if polls.is_empty() => *place = poll,
                 _ => {
@@ -194,11 +144,7 @@ impl<S: Sys> Layer<S> {
             }
             count += 1;
         }
-        let fds = if polls.is_empty() {
-            few.get_mut(..count).unwrap_or_default()
-        } else {
-            &mut polls
-        };
+        let fds = if polls.is_empty() { few.get_mut(..count).unwrap_or_default() } else { &mut polls };
         let result = self.poll(fds, limits);
         let left = deadline.remaining(&self.sys);
         if result.is_ok() && fds.iter().any(|poll| poll.revents & POLLNVAL != 0) {
@@ -211,17 +157,12 @@ impl<S: Sys> Layer<S> {
 /// Writes poll's answer into the sets; returns how many bits are set.
 fn answer(nfds: usize, sets: FdSets<'_>, fds: &[pollfd]) -> usize {
     let mut bits = 0;
-    let sets = [
-        (sets.read, POLLRDNORM, READ_SET),
-        (sets.write, POLLWRNORM, WRITE_SET),
-        (sets.except, POLLPRI, EXCEPT_SET),
-    ];
+    let sets =
+        [(sets.read, POLLRDNORM, READ_SET), (sets.write, POLLWRNORM, WRITE_SET), (sets.except, POLLPRI, EXCEPT_SET)];
     for (set, asked, mask) in sets {
         let Some(set) = set else { continue };
         // Whole words, as the kernel does.
-        set.iter_mut()
-            .take(nfds.div_ceil(WORD))
-            .for_each(|word| *word = 0);
+        set.iter_mut().take(nfds.div_ceil(WORD)).for_each(|word| *word = 0);
         for poll in fds {
             if poll.events & asked != 0 && poll.revents & mask != 0 {
                 if let Some(word) = set.get_mut(poll.fd as usize / WORD) {
@@ -236,6 +177,5 @@ fn answer(nfds: usize, sets: FdSets<'_>, fds: &[pollfd]) -> usize {
 
 /// Whether `fd` is in the set.
 pub fn is_set(set: &[u64], fd: usize) -> bool {
-    set.get(fd / WORD)
-        .is_some_and(|word| word >> (fd % WORD) & 1 != 0)
+    set.get(fd / WORD).is_some_and(|word| word >> (fd % WORD) & 1 != 0)
 }

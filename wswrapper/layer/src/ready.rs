@@ -8,9 +8,9 @@ use libc::{EPOLLIN, EPOLLRDNORM, c_int};
 
 use crate::Layer;
 use crate::conn::{Conn, Receive};
-use crate::recv::SKIP_MAX;
 use crate::slots::Slot;
 use crate::sys::{Errno, Fd, Sys};
+use crate::take::SKIP_MAX;
 
 /// The bits that mean "something can be read", the same for poll and epoll.
 pub const READ_BITS: u32 = (EPOLLIN | EPOLLRDNORM) as u32;
@@ -52,11 +52,7 @@ impl<S: Sys> Layer<S> {
         self.flush(&conn, fd);
         let receive = &mut *conn.receive.lock();
         let over = |receive: &Receive| receive.error.is_some() || receive.decoder.end().is_some();
-        if over(receive)
-            || receive.decoder.verbatim() > 0
-            || self.payload_waits(&conn, fd, receive)
-            || over(receive)
-        {
+        if over(receive) || receive.decoder.verbatim() > 0 || self.payload_waits(&conn, fd, receive) || over(receive) {
             Behind::Something
         } else {
             Behind::Nothing
@@ -72,23 +68,18 @@ impl<S: Sys> Layer<S> {
         }
         let mut front = [0; SKIP_MAX];
         loop {
-            let n = match self
-                .sys
-                .recv(fd, &mut front, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-            {
+            let n = match self.sys.recv(fd, &mut front, libc::MSG_PEEK | libc::MSG_DONTWAIT) {
                 Ok(0) => return true,
                 Ok(n) => n,
                 Err(Errno(libc::EAGAIN)) => return false,
                 Err(error) => {
                     // The kernel tells an error once.
                     receive.error = Some(error);
+                    receive.broken = true;
                     return true;
                 }
             };
-            let used = receive
-                .decoder
-                .receive(front.get_mut(..n).unwrap_or_default(), &mut [])
-                .consumed;
+            let used = receive.decoder.receive(front.get_mut(..n).unwrap_or_default(), &mut []).consumed;
             if used < n && receive.decoder.end().is_none() {
                 receive.skip = used;
                 self.settle(conn, fd, receive);
@@ -122,20 +113,9 @@ mod tests {
     #[test]
     fn only_false_input_is_filtered_out() {
         for mask in 0..128_u32 {
-            let bits = [
-                EPOLLIN,
-                EPOLLRDNORM,
-                EPOLLOUT,
-                EPOLLPRI,
-                EPOLLRDHUP,
-                EPOLLHUP,
-                EPOLLERR,
-            ];
-            let reported = bits
-                .iter()
-                .enumerate()
-                .filter(|(i, _)| mask & 1 << i != 0)
-                .fold(0, |a, (_, b)| a | *b as u32);
+            let bits = [EPOLLIN, EPOLLRDNORM, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, EPOLLHUP, EPOLLERR];
+            let reported =
+                bits.iter().enumerate().filter(|(i, _)| mask & 1 << i != 0).fold(0, |a, (_, b)| a | *b as u32);
             assert_eq!(filter(reported, Behind::Something), reported);
             let left = filter(reported, Behind::Nothing);
             assert_eq!(left & READ_BITS, 0);

@@ -21,6 +21,9 @@ use crate::sys::{Errno, Fd, Result, Sys};
 /// Payload that is collected from several buffers of the program into one base64 frame; its encoding fits beside it.
 const GATHER: usize = 32 * 1024;
 
+/// Frames up to this size are put together on the stack.
+const SMALL_FRAME: usize = 256;
+
 /// What became of one frame.
 struct Sent {
     /// Payload bytes to report.
@@ -73,14 +76,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Sends one frame of the bytes behind the first `done`, or what an open frame still lacks.
-    fn send_frame(
-        &self,
-        conn: &Conn,
-        fd: Fd,
-        bufs: &[IoSlice<'_>],
-        done: usize,
-        flags: c_int,
-    ) -> Result<Sent> {
+    fn send_frame(&self, conn: &Conn, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
         let mut send = conn.send.lock();
         while send.busy {
             conn.idle.wait(&mut send);
@@ -108,14 +104,8 @@ impl<S: Sys> Layer<S> {
                 };
                 send = guard;
                 match rest {
-                    Ok(rest) => Ok(Sent {
-                        reported: reported + rest.reported,
-                        whole: rest.whole,
-                    }),
-                    Err(_) if reported > 0 => Ok(Sent {
-                        reported,
-                        whole: false,
-                    }),
+                    Ok(rest) => Ok(Sent { reported: reported + rest.reported, whole: rest.whole }),
+                    Err(_) if reported > 0 => Ok(Sent { reported, whole: false }),
                     Err(error) => Err(error),
                 }
             }
@@ -131,14 +121,10 @@ impl<S: Sys> Layer<S> {
     }
 
     /// A frame whose payload travels as it is: the program's own bytes behind a head.
-    fn try_verbatim(
-        &self,
-        send: &mut Send,
-        fd: Fd,
-        bufs: &[IoSlice<'_>],
-        done: usize,
-        flags: c_int,
-    ) -> Result<Sent> {
+    fn try_verbatim(&self, send: &mut Send, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
+        if let [only] = bufs {
+            return self.try_single(send, fd, only.get(done..).unwrap_or_default(), flags);
+        }
         let mut pieces = [IoSlice::new(&[]); PIECES];
         let room = pieces.get_mut(1..).unwrap_or_default();
         let (_, available) = tail(bufs, done, usize::MAX, room);
@@ -149,22 +135,31 @@ impl<S: Sys> Layer<S> {
             *first = IoSlice::new(head);
         }
         let from = usize::from(head.is_empty());
-        let sent = self
-            .sys
-            .send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
+        let sent = self.sys.send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
         judge(sent, reported, head.len() + len)
     }
 
+    /// The same for one buffer, as most writes are. A small one is copied: a plain send costs less than a vectored one.
+    fn try_single(&self, send: &mut Send, fd: Fd, bytes: &[u8], flags: c_int) -> Result<Sent> {
+        let (head, len) = send.encoder.transmit_head(bytes.len());
+        let (head, bytes) = (head.as_slice(), bytes.get(..len).unwrap_or_default());
+        let mut frame = [0; SMALL_FRAME];
+        let sent = match frame.get_mut(..head.len() + bytes.len()) {
+            Some(frame) => {
+                let (start, rest) = frame.split_at_mut(head.len());
+                start.copy_from_slice(head);
+                rest.copy_from_slice(bytes);
+                self.sys.send(fd, frame, flags)
+            }
+            None => self.sys.send_vectored(fd, &[IoSlice::new(head), IoSlice::new(bytes)], flags),
+        };
+        let reported = send.encoder.transmitted(sent.unwrap_or(0));
+        judge(sent, reported, head.len() + bytes.len())
+    }
+
     /// A frame in base64.
-    fn try_encoded(
-        &self,
-        send: &mut Send,
-        fd: Fd,
-        bufs: &[IoSlice<'_>],
-        done: usize,
-        flags: c_int,
-    ) -> Result<Sent> {
+    fn try_encoded(&self, send: &mut Send, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
         let mut pieces = [IoSlice::new(&[]); PIECES];
         let (count, available) = tail(bufs, done, usize::MAX, &mut pieces);
         if available <= 3 && !self.has_room(fd) {
@@ -184,22 +179,11 @@ impl<S: Sys> Layer<S> {
         }
     }
 
-    fn send_encoded(
-        &self,
-        send: &mut Send,
-        fd: Fd,
-        payload: &[u8],
-        out: &mut [u8],
-        flags: c_int,
-    ) -> Result<Sent> {
+    fn send_encoded(&self, send: &mut Send, fd: Fd, payload: &[u8], out: &mut [u8], flags: c_int) -> Result<Sent> {
         let len = send.encoder.transmit_encoded(payload, out);
         let out = out.get(..len).unwrap_or_default();
         // Nothing to send: the byte owed has gone out meanwhile.
-        let sent = if len == 0 {
-            Ok(0)
-        } else {
-            self.sys.send_vectored(fd, &[IoSlice::new(out)], flags)
-        };
+        let sent = if len == 0 { Ok(0) } else { self.sys.send_vectored(fd, &[IoSlice::new(out)], flags) };
         let reported = send.encoder.transmitted_encoded(sent.unwrap_or(0), out);
         judge(sent, reported, len)
     }
@@ -226,9 +210,7 @@ impl<S: Sys> Layer<S> {
         let from = usize::from(head.is_empty());
         send.busy = true;
         drop(send);
-        let sent = self
-            .sys
-            .send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
+        let sent = self.sys.send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
         let mut send = conn.send.lock();
         send.busy = false;
         conn.idle.notify_all();
@@ -254,11 +236,7 @@ impl<S: Sys> Layer<S> {
         send.busy = true;
         drop(send);
         let out = out.get(..len).unwrap_or_default();
-        let sent = if len == 0 {
-            Ok(0)
-        } else {
-            self.sys.send_vectored(fd, &[IoSlice::new(out)], flags)
-        };
+        let sent = if len == 0 { Ok(0) } else { self.sys.send_vectored(fd, &[IoSlice::new(out)], flags) };
         let mut send = conn.send.lock();
         send.busy = false;
         conn.idle.notify_all();
@@ -268,27 +246,15 @@ impl<S: Sys> Layer<S> {
 
     /// Whether the kernel would take a small frame whole.
     fn has_room(&self, fd: Fd) -> bool {
-        let mut poll = [pollfd {
-            fd,
-            events: POLLOUT,
-            revents: 0,
-        }];
-        matches!(
-            self.sys
-                .poll(&mut poll, Some(std::time::Duration::ZERO), None),
-            Ok(1..)
-        )
+        let mut poll = [pollfd { fd, events: POLLOUT, revents: 0 }];
+        matches!(self.sys.poll(&mut poll, Some(std::time::Duration::ZERO), None), Ok(1..))
     }
 
     /// What a write after Close comes to: the kernel's own answer where it knows that nothing more is sent.
     fn broken_pipe(&self, fd: Fd, send: &Send, flags: c_int) -> Errno {
         if send.hung_up {
             // Nothing of it can go out: our side is shut down, so this is EPIPE, or a reset, and SIGPIPE as without us.
-            return self
-                .sys
-                .send_vectored(fd, &[IoSlice::new(&[0])], flags)
-                .err()
-                .unwrap_or(Errno(libc::EPIPE));
+            return self.sys.send_vectored(fd, &[IoSlice::new(&[0])], flags).err().unwrap_or(Errno(libc::EPIPE));
         }
         if flags & MSG_NOSIGNAL == 0 {
             self.sys.raise_sigpipe();
@@ -366,9 +332,7 @@ impl<S: Sys> Layer<S> {
         while send.encoder.wants_transmit() {
             let head = send.encoder.transmit_control();
             let bytes = head.as_slice();
-            let sent =
-                self.sys
-                    .send_vectored(fd, &[IoSlice::new(bytes)], MSG_DONTWAIT | MSG_NOSIGNAL);
+            let sent = self.sys.send_vectored(fd, &[IoSlice::new(bytes)], MSG_DONTWAIT | MSG_NOSIGNAL);
             send.encoder.transmitted(sent.unwrap_or(0));
             match sent {
                 Ok(n) if n == bytes.len() => continue,
@@ -389,10 +353,7 @@ impl<S: Sys> Layer<S> {
 /// What a send that took `sent` of `prepared` bytes is to the program, which is told of `reported` bytes.
 fn judge(sent: Result<usize>, reported: usize, prepared: usize) -> Result<Sent> {
     match sent {
-        Ok(taken) if reported > 0 || taken == prepared => Ok(Sent {
-            reported,
-            whole: taken == prepared,
-        }),
+        Ok(taken) if reported > 0 || taken == prepared => Ok(Sent { reported, whole: taken == prepared }),
         Ok(_) => Err(Errno(libc::EAGAIN)),
         Err(error) => Err(error),
     }

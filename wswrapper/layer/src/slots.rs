@@ -82,26 +82,18 @@ impl Slots {
     /// Whether `fd` is a wrapped connection: the one question of the data calls.
     #[inline]
     pub fn is_conn(self, fd: Fd) -> bool {
-        self.word(fd)
-            .is_some_and(|word| word.load(Ordering::Acquire) & 3 == 1)
+        self.word(fd).is_some_and(|word| word.load(Ordering::Acquire) & 3 == 1)
     }
 
     /// Stores `slot` and returns what was there; `None` if the number is out of range.
     pub fn replace(self, fd: Fd, slot: Slot) -> Option<Slot> {
-        self.word(fd)
-            .map(|word| Slot::unpack(word.swap(slot.pack(), Ordering::AcqRel)))
+        self.word(fd).map(|word| Slot::unpack(word.swap(slot.pack(), Ordering::AcqRel)))
     }
 
     /// Stores `new` if `current` is still there.
     pub fn exchange(self, fd: Fd, current: Slot, new: Slot) -> bool {
         self.word(fd).is_some_and(|word| {
-            word.compare_exchange(
-                current.pack(),
-                new.pack(),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            )
-            .is_ok()
+            word.compare_exchange(current.pack(), new.pack(), Ordering::AcqRel, Ordering::Acquire).is_ok()
         })
     }
 
@@ -149,16 +141,8 @@ pub trait Recycle: Default {
 impl<T: Recycle> Pool<T> {
     /// An empty pool for up to `capacity` objects (rounded up to whole chunks).
     pub fn new(capacity: usize) -> Self {
-        let chunks = (0..capacity.div_ceil(CHUNK))
-            .map(|_| OnceBox::new())
-            .collect();
-        Pool {
-            chunks,
-            free: Mutex::new(Free {
-                recycled: Vec::new(),
-                fresh: 0,
-            }),
-        }
+        let chunks = (0..capacity.div_ceil(CHUNK)).map(|_| OnceBox::new()).collect();
+        Pool { chunks, free: Mutex::new(Free { recycled: Vec::new(), fresh: 0 }) }
     }
 
     /// Takes a free object. The caller's reference is the table's: see [`Ref::keep`]. `None` when the pool is
@@ -178,11 +162,7 @@ impl<T: Recycle> Pool<T> {
         };
         let entry = self.entry(index)?;
         entry.refs.store(1, Ordering::Release);
-        Some(Ref {
-            pool: self,
-            index,
-            entry,
-        })
+        Some(Ref { pool: self, index, entry })
     }
 
     /// A reference to the object at `index`, if it is in use.
@@ -190,25 +170,15 @@ impl<T: Recycle> Pool<T> {
         let entry = self.entry(index)?;
         entry
             .refs
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |refs| {
-                (refs > 0).then_some(refs + 1)
-            })
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |refs| (refs > 0).then_some(refs + 1))
             .ok()
-            .map(|_| Ref {
-                pool: self,
-                index,
-                entry,
-            })
+            .map(|_| Ref { pool: self, index, entry })
     }
 
     /// Gives up the table's reference to `index`.
     pub fn release(&self, index: u32) {
         if let Some(entry) = self.entry(index) {
-            drop(Ref {
-                pool: self,
-                index,
-                entry,
-            });
+            drop(Ref { pool: self, index, entry });
         }
     }
 
@@ -226,20 +196,14 @@ impl<T: Recycle> Pool<T> {
     fn make_chunk(&self, index: u32) -> Option<()> {
         let cell = self.chunks.get(index as usize / CHUNK)?;
         cell.get_or_init(|| {
-            let entry = |_| Entry {
-                refs: AtomicU32::new(0),
-                value: T::default(),
-            };
+            let entry = |_| Entry { refs: AtomicU32::new(0), value: T::default() };
             Box::new((0..CHUNK).map(entry).collect())
         });
         Some(())
     }
 
     fn entry(&self, index: u32) -> Option<&Entry<T>> {
-        self.chunks
-            .get(index as usize / CHUNK)?
-            .get()?
-            .get(index as usize % CHUNK)
+        self.chunks.get(index as usize / CHUNK)?.get()?.get(index as usize % CHUNK)
     }
 }
 

@@ -37,10 +37,7 @@ impl PeerAddr {
         for (to, from) in bytes.iter_mut().zip(sockaddr) {
             *to = *from;
         }
-        PeerAddr {
-            bytes,
-            len: sockaddr.len().min(28) as u8,
-        }
+        PeerAddr { bytes, len: sockaddr.len().min(28) as u8 }
     }
 
     /// The `sockaddr`, as long as the kernel made it.
@@ -86,6 +83,8 @@ pub trait Sys: Sync {
     fn recv_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize>;
     /// recv(2) with `MSG_TRUNC | MSG_DONTWAIT`: drops `len` queued bytes without copying them, tcp(7).
     fn discard(&self, fd: Fd, len: usize) -> Result<usize>;
+    /// send(2).
+    fn send(&self, fd: Fd, bytes: &[u8], flags: c_int) -> Result<usize>;
     /// sendmsg(2) without control data.
     fn send_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize>;
     /// readv(2), for a number that turns out to be no socket any more.
@@ -112,12 +111,7 @@ pub trait Sys: Sync {
     /// getsockopt(2) `SO_RCVTIMEO`; `None` when there is no limit.
     fn receive_timeout(&self, fd: Fd) -> Option<Duration>;
     /// ppoll(2).
-    fn poll(
-        &self,
-        fds: &mut [pollfd],
-        timeout: Option<Duration>,
-        mask: Option<&sigset_t>,
-    ) -> Result<usize>;
+    fn poll(&self, fds: &mut [pollfd], timeout: Option<Duration>, mask: Option<&sigset_t>) -> Result<usize>;
     /// epoll_create1(2) with `EPOLL_CLOEXEC`.
     fn epoll_create(&self) -> Result<Fd>;
     /// epoll_ctl(2).

@@ -13,24 +13,12 @@ pub struct Deadline(Option<Duration>);
 impl Deadline {
     /// `timeout` from this moment on; `None` is for ever.
     pub fn after(sys: &impl Sys, timeout: Option<Duration>) -> Self {
-        Deadline(timeout.map(|timeout| {
-            if timeout.is_zero() {
-                timeout
-            } else {
-                sys.now().saturating_add(timeout)
-            }
-        }))
+        Deadline(timeout.map(|timeout| if timeout.is_zero() { timeout } else { sys.now().saturating_add(timeout) }))
     }
 
     /// What is left: zero once it has passed.
     pub fn remaining(self, sys: &impl Sys) -> Option<Duration> {
-        self.0.map(|at| {
-            if at.is_zero() {
-                at
-            } else {
-                at.saturating_sub(sys.now())
-            }
-        })
+        self.0.map(|at| if at.is_zero() { at } else { at.saturating_sub(sys.now()) })
     }
 }
 
@@ -65,25 +53,13 @@ impl PeekWait {
                 }
             }
         }
-        sys.recv(
-            fd,
-            buf,
-            libc::MSG_PEEK | flags & (libc::MSG_DONTWAIT | libc::MSG_WAITALL),
-        )
+        sys.recv(fd, buf, libc::MSG_PEEK | flags & (libc::MSG_DONTWAIT | libc::MSG_WAITALL))
     }
 }
 
 /// Waits until `fd` is readable; false when the time is over.
 fn poll_one(sys: &impl Sys, fd: Fd, timeout: Option<Duration>) -> Result<bool> {
-    Ok(sys.poll(
-        &mut [pollfd {
-            fd,
-            events: POLLIN,
-            revents: 0,
-        }],
-        timeout,
-        None,
-    )? > 0)
+    Ok(sys.poll(&mut [pollfd { fd, events: POLLIN, revents: 0 }], timeout, None)? > 0)
 }
 
 /// What the waiting calls apply in each of their waits.

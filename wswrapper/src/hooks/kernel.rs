@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use libc::{c_int, epoll_event, iovec, msghdr, pollfd, sigset_t, sockaddr_storage, socklen_t};
-use redhook::real;
 use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
 use super::{accept4, close, dup2, dup3, epoll_create1, epoll_ctl, epoll_pwait, epoll_pwait2};
-use super::{fcntl, ioctl, ppoll, readv, recv, recvmsg, sendmsg, shutdown, writev};
+use super::{fcntl, ioctl, ppoll, readv, recv, recvmsg, send, sendmsg, shutdown, writev};
 use crate::glue::{check, check_size, errno, to_timespec};
 use crate::start::log_line;
 
@@ -32,9 +31,7 @@ pub struct Kernel {
 impl Kernel {
     /// The kernel that the program runs on.
     pub const fn new() -> Self {
-        Kernel {
-            has_pwait2: AtomicBool::new(true),
-        }
+        Kernel { has_pwait2: AtomicBool::new(true) }
     }
 }
 
@@ -42,8 +39,7 @@ impl Kernel {
 fn option(fd: Fd, level: c_int, name: c_int) -> Result<c_int> {
     let (mut value, mut len) = (0 as c_int, mem::size_of::<c_int>() as socklen_t);
     // SAFETY: `value` has room for the `len` bytes that the kernel may write.
-    check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) })
-        .map(|_| value)
+    check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) }).map(|_| value)
 }
 
 fn message(iov: *mut iovec, count: usize) -> msghdr {
@@ -60,49 +56,46 @@ fn pointer<T>(value: Option<&T>) -> *const T {
 impl Sys for Kernel {
     fn recv(&self, fd: Fd, buf: &mut [u8], flags: c_int) -> Result<usize> {
         // SAFETY: `buf` is writable for its length.
-        check_size(unsafe { real!(recv)(fd, buf.as_mut_ptr().cast(), buf.len(), flags) })
+        check_size(unsafe { recv.next()(fd, buf.as_mut_ptr().cast(), buf.len(), flags) })
     }
 
     fn recv_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
         let mut msg = message(bufs.as_mut_ptr().cast(), bufs.len());
         // SAFETY: IoSliceMut has the layout of iovec, and each is writable.
-        check_size(unsafe { real!(recvmsg)(fd, &raw mut msg, flags) })
+        check_size(unsafe { recvmsg.next()(fd, &raw mut msg, flags) })
     }
 
     fn discard(&self, fd: Fd, len: usize) -> Result<usize> {
         // SAFETY: with MSG_TRUNC a TCP socket writes nothing to the buffer, tcp(7).
-        check_size(unsafe {
-            real!(recv)(
-                fd,
-                ptr::null_mut(),
-                len,
-                libc::MSG_TRUNC | libc::MSG_DONTWAIT,
-            )
-        })
+        check_size(unsafe { recv.next()(fd, ptr::null_mut(), len, libc::MSG_TRUNC | libc::MSG_DONTWAIT) })
+    }
+
+    fn send(&self, fd: Fd, bytes: &[u8], flags: c_int) -> Result<usize> {
+        // SAFETY: `bytes` is readable for its length.
+        check_size(unsafe { send.next()(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
     }
 
     fn send_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
         let msg = message(bufs.as_ptr().cast_mut().cast(), bufs.len());
         // SAFETY: IoSlice has the layout of iovec, and each is readable; sendmsg does not write to them.
-        check_size(unsafe { real!(sendmsg)(fd, &raw const msg, flags) })
+        check_size(unsafe { sendmsg.next()(fd, &raw const msg, flags) })
     }
 
     fn read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
         // SAFETY: as in `recv_vectored`.
-        check_size(unsafe { real!(readv)(fd, bufs.as_ptr().cast(), bufs.len() as c_int) })
+        check_size(unsafe { readv.next()(fd, bufs.as_ptr().cast(), bufs.len() as c_int) })
     }
 
     fn write_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize> {
         // SAFETY: as in `send_vectored`.
-        check_size(unsafe { real!(writev)(fd, bufs.as_ptr().cast(), bufs.len() as c_int) })
+        check_size(unsafe { writev.next()(fd, bufs.as_ptr().cast(), bufs.len() as c_int) })
     }
 
     fn accept4(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)> {
         let mut addr = MaybeUninit::<sockaddr_storage>::zeroed();
         let mut len = mem::size_of::<sockaddr_storage>() as socklen_t;
         // SAFETY: `addr` has room for the `len` bytes that the kernel may write.
-        let new =
-            check(unsafe { real!(accept4)(fd, addr.as_mut_ptr().cast(), &raw mut len, flags) })?;
+        let new = check(unsafe { accept4.next()(fd, addr.as_mut_ptr().cast(), &raw mut len, flags) })?;
         // SAFETY: the storage was zeroed, so all of it is initialized; the slice is no longer than it.
         let bytes = unsafe {
             std::slice::from_raw_parts(
@@ -115,31 +108,31 @@ impl Sys for Kernel {
 
     fn shutdown(&self, fd: Fd, how: c_int) -> Result<()> {
         // SAFETY: no memory is involved.
-        check(unsafe { real!(shutdown)(fd, how) }).map(drop)
+        check(unsafe { shutdown.next()(fd, how) }).map(drop)
     }
 
     fn close(&self, fd: Fd) -> Result<()> {
         // SAFETY: the program asked for it, or the descriptor is ours.
-        check(unsafe { real!(close)(fd) }).map(drop)
+        check(unsafe { close.next()(fd) }).map(drop)
     }
 
     fn dup_to(&self, old: Fd, new: Fd, flags: Option<c_int>) -> Result<Fd> {
         // SAFETY: no memory is involved.
         check(match flags {
-            None => unsafe { real!(dup2)(old, new) },
-            Some(flags) => unsafe { real!(dup3)(old, new, flags) },
+            None => unsafe { dup2.next()(old, new) },
+            Some(flags) => unsafe { dup3.next()(old, new, flags) },
         })
     }
 
     fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int> {
         // SAFETY: only commands with an integer argument come here.
-        check(unsafe { real!(fcntl)(fd, command, arg as usize as *mut c_void) })
+        check(unsafe { fcntl.next()(fd, command, arg as usize as *mut c_void) })
     }
 
     fn queued(&self, fd: Fd) -> Result<usize> {
         let mut value: c_int = 0;
         // SAFETY: FIONREAD writes an int.
-        check(unsafe { real!(ioctl)(fd, libc::FIONREAD, (&raw mut value).cast()) })?;
+        check(unsafe { ioctl.next()(fd, libc::FIONREAD, (&raw mut value).cast()) })?;
         Ok(usize::try_from(value).unwrap_or(0))
     }
 
@@ -161,69 +154,41 @@ impl Sys for Kernel {
         let secs = c_int::try_from(time.as_secs()).unwrap_or(c_int::MAX);
         let len = mem::size_of::<c_int>() as socklen_t;
         // SAFETY: the option is an int, and `secs` is one.
-        let result = unsafe {
-            libc::setsockopt(
-                fd,
-                libc::IPPROTO_TCP,
-                libc::TCP_DEFER_ACCEPT,
-                (&raw const secs).cast(),
-                len,
-            )
-        };
+        let result =
+            unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, (&raw const secs).cast(), len) };
         check(result).map(drop)
     }
 
     fn receive_timeout(&self, fd: Fd) -> Option<Duration> {
-        let mut time = libc::timeval {
-            tv_sec: 0,
-            tv_usec: 0,
-        };
+        let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
         let mut len = mem::size_of::<libc::timeval>() as socklen_t;
         // SAFETY: the option is a timeval, and `time` is one.
-        let result = unsafe {
-            libc::getsockopt(
-                fd,
-                libc::SOL_SOCKET,
-                libc::SO_RCVTIMEO,
-                (&raw mut time).cast(),
-                &raw mut len,
-            )
-        };
+        let result =
+            unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, (&raw mut time).cast(), &raw mut len) };
         check(result).ok()?;
-        let limit = Duration::from_secs(time.tv_sec.unsigned_abs())
-            + Duration::from_micros(time.tv_usec.unsigned_abs());
+        let limit =
+            Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs());
         (!limit.is_zero()).then_some(limit)
     }
 
-    fn poll(
-        &self,
-        fds: &mut [pollfd],
-        timeout: Option<Duration>,
-        mask: Option<&sigset_t>,
-    ) -> Result<usize> {
+    fn poll(&self, fds: &mut [pollfd], timeout: Option<Duration>, mask: Option<&sigset_t>) -> Result<usize> {
         let time = timeout.map(to_timespec);
         // SAFETY: `fds` is writable for its length; null pointers mean no timeout and no mask.
-        let n = unsafe {
-            real!(ppoll)(
-                fds.as_mut_ptr(),
-                fds.len() as libc::nfds_t,
-                pointer(time.as_ref()),
-                pointer(mask),
-            )
-        };
+        let n =
+            unsafe { ppoll.next()(fds.as_mut_ptr(), fds.len() as libc::nfds_t, pointer(time.as_ref()), pointer(mask)) };
         check(n).map(|n| n as usize)
     }
 
     fn epoll_create(&self) -> Result<Fd> {
         // SAFETY: no memory is involved.
-        check(unsafe { real!(epoll_create1)(libc::EPOLL_CLOEXEC) })
+        check(unsafe { epoll_create1.next()(libc::EPOLL_CLOEXEC) })
     }
 
     fn epoll_ctl(&self, epoll: Fd, op: c_int, fd: Fd, event: Option<epoll_event>) -> Result<()> {
         let mut event = event;
         let event = event.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
         // SAFETY: `event` is null or readable.
-        check(unsafe { real!(epoll_ctl)(epoll, op, fd, event) }).map(drop)
+        check(unsafe { epoll_ctl.next()(epoll, op, fd, event) }).map(drop)
     }
 
     fn epoll_wait(
@@ -233,17 +198,12 @@ impl Sys for Kernel {
         timeout: Option<Duration>,
         mask: Option<&sigset_t>,
     ) -> Result<usize> {
-        let (at, len) = (
-            events.as_mut_ptr(),
-            c_int::try_from(events.len()).unwrap_or(c_int::MAX),
-        );
+        let (at, len) = (events.as_mut_ptr(), c_int::try_from(events.len()).unwrap_or(c_int::MAX));
         let whole_millis = timeout.is_none_or(|time| time.subsec_nanos() % 1_000_000 == 0);
         if !whole_millis && self.has_pwait2.load(Ordering::Relaxed) {
             let time = timeout.map(to_timespec);
             // SAFETY: `events` is writable for its length; null pointers mean no timeout and no mask.
-            let n = unsafe {
-                real!(epoll_pwait2)(epoll, at, len, pointer(time.as_ref()), pointer(mask))
-            };
+            let n = unsafe { epoll_pwait2.next()(epoll, at, len, pointer(time.as_ref()), pointer(mask)) };
             match check(n) {
                 Err(Errno(libc::ENOSYS)) => self.has_pwait2.store(false, Ordering::Relaxed),
                 result => return result.map(|n| n as usize),
@@ -252,51 +212,27 @@ impl Sys for Kernel {
         let millis = match timeout {
             None => -1,
             // Rounded up: a wait must not end before its time.
-            Some(time) => {
-                c_int::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
-            }
+            Some(time) => c_int::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX),
         };
         // SAFETY: as above.
-        check(unsafe { real!(epoll_pwait)(epoll, at, len, millis, pointer(mask)) })
-            .map(|n| n as usize)
+        check(unsafe { epoll_pwait.next()(epoll, at, len, millis, pointer(mask)) }).map(|n| n as usize)
     }
 
     fn timer_create(&self) -> Result<Fd> {
         // SAFETY: no memory is involved.
-        check(unsafe {
-            libc::timerfd_create(
-                libc::CLOCK_MONOTONIC,
-                libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
-            )
-        })
+        check(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) })
     }
 
     fn timer_set(&self, timer: Fd, at: Option<Duration>) -> Result<()> {
-        let zero = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let spec = libc::itimerspec {
-            it_interval: zero,
-            it_value: at.map_or(zero, to_timespec),
-        };
+        let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let spec = libc::itimerspec { it_interval: zero, it_value: at.map_or(zero, to_timespec) };
         // SAFETY: `spec` is readable; the old value is not asked for.
-        check(unsafe {
-            libc::timerfd_settime(
-                timer,
-                libc::TFD_TIMER_ABSTIME,
-                &raw const spec,
-                ptr::null_mut(),
-            )
-        })
-        .map(drop)
+        check(unsafe { libc::timerfd_settime(timer, libc::TFD_TIMER_ABSTIME, &raw const spec, ptr::null_mut()) })
+            .map(drop)
     }
 
     fn move_high(&self, fd: Fd) -> Fd {
-        let mut limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: `limit` is writable.
         if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
             return fd;
@@ -313,16 +249,10 @@ impl Sys for Kernel {
     }
 
     fn now(&self) -> Duration {
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is writable, and the clock exists.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-        Duration::new(
-            time.tv_sec.unsigned_abs(),
-            u32::try_from(time.tv_nsec).unwrap_or(0),
-        )
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
     }
 
     fn pid(&self) -> libc::pid_t {
@@ -363,18 +293,10 @@ impl Sys for Kernel {
 
     fn shared_words(&self, count: usize) -> Option<Arc<dyn SharedWords>> {
         let len = count.checked_mul(mem::size_of::<AtomicU32>())?;
-        let (access, flags) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-        );
+        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a fresh anonymous mapping.
         let at = unsafe { libc::mmap(ptr::null_mut(), len, access, flags, -1, 0) };
-        (at != libc::MAP_FAILED).then(|| {
-            Arc::new(Mapping {
-                at: at.cast(),
-                count,
-            }) as Arc<dyn SharedWords>
-        })
+        (at != libc::MAP_FAILED).then(|| Arc::new(Mapping { at: at.cast(), count }) as Arc<dyn SharedWords>)
     }
 
     fn random(&self) -> u32 {
@@ -411,11 +333,6 @@ impl SharedWords for Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and nobody borrows from it any more.
-        unsafe {
-            libc::munmap(
-                self.at.cast_mut().cast(),
-                self.count * mem::size_of::<AtomicU32>(),
-            )
-        };
+        unsafe { libc::munmap(self.at.cast_mut().cast(), self.count * mem::size_of::<AtomicU32>()) };
     }
 }

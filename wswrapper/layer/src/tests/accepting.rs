@@ -18,10 +18,7 @@ fn invariant_1_a_connection_is_handed_out_when_its_handshake_is_done() {
     assert_eq!(layer.accept(listener, 0), Err(AGAIN));
     let quick = script.connect(listener, REQUEST.as_bytes());
     let (fd, peer) = layer.accept(listener, 0).unwrap();
-    assert_eq!(
-        (fd, peer.to_string()),
-        (quick, "127.0.0.1:12345".to_owned())
-    );
+    assert_eq!((fd, peer.to_string()), (quick, "127.0.0.1:12345".to_owned()));
     assert_eq!(layer.accept(listener, 0), Err(AGAIN));
     script.arrive(slow, tail.as_bytes());
     assert_eq!(layer.accept(listener, 0).unwrap().0, slow);
@@ -39,10 +36,7 @@ fn invariant_1_who_asks_for_no_websocket_is_never_seen() {
     let reset = script.connect(listener, b"");
     script.with(reset, |file| file.error = Some(libc::ECONNRESET));
     let web = script.connect(listener, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    let garbage = script.connect(
-        listener,
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-    );
+    let garbage = script.connect(listener, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n");
     assert_eq!(layer.accept(listener, 0), Err(AGAIN));
     assert!(!script.is_open(gone) && !script.is_open(reset));
     for refused in [web, garbage] {
@@ -65,15 +59,9 @@ fn invariant_1_who_asks_for_no_websocket_is_never_seen() {
 fn pending_connections_are_bounded_and_the_oldest_goes_first() {
     let script = Script::new();
     let words: &'static [AtomicU32] = Vec::from_iter((0..4096).map(|_| AtomicU32::new(0))).leak();
-    let layer = Layer::new(
-        script.clone(),
-        Slots::new(words),
-        Config::from_env(|_| None).unwrap(),
-    );
+    let layer = Layer::new(script.clone(), Slots::new(words), Config::from_env(|_| None).unwrap());
     let listener = script.listener(5901);
-    let clients: Vec<Fd> = (0..MAX_PENDING + 10)
-        .map(|_| script.connect(listener, b"GET"))
-        .collect();
+    let clients: Vec<Fd> = (0..MAX_PENDING + 10).map(|_| script.connect(listener, b"GET")).collect();
     while script.with(listener, |file| !file.backlog.as_ref().unwrap().is_empty()) {
         assert_eq!(layer.accept(listener, 0), Err(AGAIN));
     }
@@ -107,10 +95,7 @@ fn bytes_behind_the_request_are_the_first_payload() {
     let script = Script::new();
     let layer = layer(&script, &[]);
     let listener = script.listener(5901);
-    script.connect(
-        listener,
-        &[REQUEST.as_bytes(), &frame(BINARY, b"early")].concat(),
-    );
+    script.connect(listener, &[REQUEST.as_bytes(), &frame(BINARY, b"early")].concat());
     let (fd, _) = layer.accept(listener, 0).unwrap();
     assert_eq!(read(&layer, fd, 99, 0).unwrap(), b"early");
 }
@@ -139,21 +124,9 @@ fn the_log_names_port_peer_dialect_and_end() {
     layer.accept(listener, 0).unwrap();
     layer.close(client).unwrap();
     let log = String::from_utf8(script.state().log.clone()).unwrap();
-    let lines: Vec<&str> = log
-        .lines()
-        .map(|line| line.split_once(": ").unwrap().1)
-        .collect();
-    assert_eq!(
-        lines[0],
-        "port 5901 speaks WebSocket (hixie-75,hixie-76,rfc6455)"
-    );
+    let lines: Vec<&str> = log.lines().map(|line| line.split_once(": ").unwrap().1).collect();
+    assert_eq!(lines[0], "port 5901 speaks WebSocket (hixie-75,hixie-76,rfc6455)");
     assert!(lines[1].starts_with("127.0.0.1:12345 refused: "), "{log}");
-    assert_eq!(
-        lines[2],
-        "127.0.0.1:12345 open: rfc6455, path /chat, subprotocol none"
-    );
-    assert_eq!(
-        lines[3],
-        "127.0.0.1:12345 end: closed by the program, 0 bytes in, 0 bytes out"
-    );
+    assert_eq!(lines[2], "127.0.0.1:12345 open: rfc6455, path /chat, subprotocol none");
+    assert_eq!(lines[3], "127.0.0.1:12345 end: closed by the program, 0 bytes in, 0 bytes out");
 }

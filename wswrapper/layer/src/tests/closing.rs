@@ -18,10 +18,7 @@ fn invariant_5_the_last_close_sends_close() {
     script.with(fd, |file| file.room = usize::MAX);
     let before = script.state().calls.len();
     layer.close(fd).unwrap();
-    let calls: Vec<&str> = script.state().calls[before..]
-        .iter()
-        .map(|call| call.0)
-        .collect();
+    let calls: Vec<&str> = script.state().calls[before..].iter().map(|call| call.0).collect();
     assert_eq!(calls, ["recv", "send", "close"]);
     assert!(!layer.slots().is_conn(fd));
 }
@@ -32,11 +29,7 @@ fn fork(script: &Script, layer: &Layer<Script>, fd: Fd) {
     script.state().pid = 11;
     layer.in_child(guard);
     script.state().pid = 10;
-    layer
-        .conn(fd)
-        .unwrap()
-        .fds
-        .store(1, std::sync::atomic::Ordering::Relaxed);
+    layer.conn(fd).unwrap().fds.store(1, std::sync::atomic::Ordering::Relaxed);
 }
 
 fn sent(script: &Script) -> bool {

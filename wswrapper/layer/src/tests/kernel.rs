@@ -8,9 +8,8 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use libc::{
-    EAGAIN, EBADF, EPIPE, EPOLLIN, EPOLLONESHOT, EPOLLOUT, MSG_DONTWAIT, MSG_PEEK, O_NONBLOCK,
-    POLLIN, POLLNVAL, POLLOUT, SHUT_RD, SHUT_RDWR, SHUT_WR, c_int, c_short, epoll_event, pollfd,
-    sigset_t,
+    EAGAIN, EBADF, EPIPE, EPOLLIN, EPOLLONESHOT, EPOLLOUT, MSG_DONTWAIT, MSG_PEEK, O_NONBLOCK, POLLIN, POLLNVAL,
+    POLLOUT, SHUT_RD, SHUT_RDWR, SHUT_WR, c_int, c_short, epoll_event, pollfd, sigset_t,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -90,25 +89,14 @@ impl Script {
     }
 
     pub fn listener(&self, port: u16) -> Fd {
-        self.add(File {
-            backlog: Some(VecDeque::new()),
-            port,
-            nonblocking: true,
-            ..File::default()
-        })
+        self.add(File { backlog: Some(VecDeque::new()), port, nonblocking: true, ..File::default() })
     }
 
     /// A client that has connected to `listener` and sent `input`. Returns its descriptor on our side.
     pub fn connect(&self, listener: Fd, input: &[u8]) -> Fd {
-        let file = File {
-            input: input.iter().copied().collect(),
-            room: usize::MAX,
-            ..File::default()
-        };
+        let file = File { input: input.iter().copied().collect(), room: usize::MAX, ..File::default() };
         let fd = self.add(file);
-        self.with(listener, |file| {
-            file.backlog.as_mut().unwrap().push_back(fd)
-        });
+        self.with(listener, |file| file.backlog.as_mut().unwrap().push_back(fd));
         fd
     }
 
@@ -141,22 +129,11 @@ impl State {
         };
         let due = file.timer.is_some_and(|at| at <= self.now);
         let events = file.set.as_ref().is_some_and(|set| {
-            set.iter()
-                .any(|(fd, (events, _))| self.bits(*fd) & events & (EPOLLIN | EPOLLOUT) as u32 != 0)
+            set.iter().any(|(fd, (events, _))| self.bits(*fd) & events & (EPOLLIN | EPOLLOUT) as u32 != 0)
         });
-        let waits = file
-            .backlog
-            .as_ref()
-            .is_some_and(|backlog| !backlog.is_empty());
+        let waits = file.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
         let mut bits = 0;
-        if !file.input.is_empty()
-            || file.fin
-            || file.shut_read
-            || waits
-            || due
-            || events
-            || file.error.is_some()
-        {
+        if !file.input.is_empty() || file.fin || file.shut_read || waits || due || events || file.error.is_some() {
             bits |= EPOLLIN as u32;
         }
         if file.room > 0 && file.backlog.is_none() && file.set.is_none() && !file.is_timer {
@@ -181,10 +158,7 @@ impl Sys for Script {
             if file.fin || file.shut_read {
                 return Ok(0);
             }
-            assert!(
-                flags & MSG_DONTWAIT != 0 || file.nonblocking,
-                "recv({fd}) would block"
-            );
+            assert!(flags & MSG_DONTWAIT != 0 || file.nonblocking, "recv({fd}) would block");
             return Err(Errno(EAGAIN));
         }
         let mut done = 0;
@@ -214,6 +188,10 @@ impl Sys for Script {
         Ok(len)
     }
 
+    fn send(&self, fd: Fd, bytes: &[u8], flags: c_int) -> Result<usize> {
+        self.send_vectored(fd, &[IoSlice::new(bytes)], flags)
+    }
+
     fn send_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
         let mut state = self.state();
         let file = state.file("send", fd)?;
@@ -222,10 +200,7 @@ impl Sys for Script {
         }
         let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
         if file.room == 0 && !bytes.is_empty() {
-            assert!(
-                flags & MSG_DONTWAIT != 0 || file.nonblocking,
-                "send({fd}) would block"
-            );
+            assert!(flags & MSG_DONTWAIT != 0 || file.nonblocking, "send({fd}) would block");
             return Err(Errno(EAGAIN));
         }
         let n = bytes.len().min(file.room);
@@ -245,12 +220,7 @@ impl Sys for Script {
     fn accept4(&self, fd: Fd, _flags: c_int) -> Result<(Fd, PeerAddr)> {
         let mut state = self.state();
         let file = state.file("accept", fd)?;
-        let new = file
-            .backlog
-            .as_mut()
-            .unwrap()
-            .pop_front()
-            .ok_or(Errno(EAGAIN))?;
+        let new = file.backlog.as_mut().unwrap().pop_front().ok_or(Errno(EAGAIN))?;
         let mut addr = [0; 16];
         addr[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
         addr[2..8].copy_from_slice(&[0x30, 0x39, 127, 0, 0, 1]);
@@ -314,12 +284,7 @@ impl Sys for Script {
         None
     }
 
-    fn poll(
-        &self,
-        fds: &mut [pollfd],
-        timeout: Option<Duration>,
-        _mask: Option<&sigset_t>,
-    ) -> Result<usize> {
+    fn poll(&self, fds: &mut [pollfd], timeout: Option<Duration>, _mask: Option<&sigset_t>) -> Result<usize> {
         let mut state = self.state();
         let mut ready = 0;
         for poll in fds {
@@ -331,18 +296,12 @@ impl Sys for Script {
             };
             ready += usize::from(poll.revents != 0);
         }
-        assert!(
-            ready > 0 || timeout == Some(Duration::ZERO),
-            "poll would block"
-        );
+        assert!(ready > 0 || timeout == Some(Duration::ZERO), "poll would block");
         Ok(ready)
     }
 
     fn epoll_create(&self) -> Result<Fd> {
-        Ok(self.add(File {
-            set: Some(BTreeMap::new()),
-            ..File::default()
-        }))
+        Ok(self.add(File { set: Some(BTreeMap::new()), ..File::default() }))
     }
 
     fn epoll_ctl(&self, epoll: Fd, op: c_int, fd: Fd, event: Option<epoll_event>) -> Result<()> {
@@ -374,32 +333,20 @@ impl Sys for Script {
         for (fd, (wanted, data)) in set {
             let bits = state.bits(fd) & wanted & (EPOLLIN | EPOLLOUT) as u32;
             if bits != 0 && n < events.len() {
-                events[n] = epoll_event {
-                    events: bits,
-                    u64: data,
-                };
+                events[n] = epoll_event { events: bits, u64: data };
                 n += 1;
                 if wanted & EPOLLONESHOT as u32 != 0 {
                     let file = state.files.get_mut(&epoll).unwrap();
-                    file.set
-                        .as_mut()
-                        .unwrap()
-                        .insert(fd, (EPOLLONESHOT as u32, data));
+                    file.set.as_mut().unwrap().insert(fd, (EPOLLONESHOT as u32, data));
                 }
             }
         }
-        assert!(
-            n > 0 || timeout == Some(Duration::ZERO),
-            "epoll_wait would block"
-        );
+        assert!(n > 0 || timeout == Some(Duration::ZERO), "epoll_wait would block");
         Ok(n)
     }
 
     fn timer_create(&self) -> Result<Fd> {
-        Ok(self.add(File {
-            is_timer: true,
-            ..File::default()
-        }))
+        Ok(self.add(File { is_timer: true, ..File::default() }))
     }
 
     fn timer_set(&self, timer: Fd, at: Option<Duration>) -> Result<()> {
@@ -432,9 +379,7 @@ impl Sys for Script {
     }
 
     fn shared_words(&self, count: usize) -> Option<Arc<dyn SharedWords>> {
-        Some(Arc::new(Words(
-            (0..count).map(|_| AtomicU32::new(0)).collect(),
-        )))
+        Some(Arc::new(Words((0..count).map(|_| AtomicU32::new(0)).collect())))
     }
 
     fn random(&self) -> u32 {

@@ -22,16 +22,12 @@ const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nCo
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 /// A hixie-75 request: everything after it is base64 between `00` and `FF`.
-const HIXIE_REQUEST: &str = "GET / HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: h\r\nOrigin: http://h\r\n\r\n";
+const HIXIE_REQUEST: &str =
+    "GET / HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: h\r\nOrigin: http://h\r\n\r\n";
 
 /// A layer in a process of its own, with the variables given.
 fn layer(script: &Script, vars: &[(&str, &str)]) -> Layer<Script> {
-    let config = Config::from_env(|name| {
-        vars.iter()
-            .find(|(n, _)| *n == name)
-            .map(|(_, v)| (*v).to_owned())
-    })
-    .unwrap();
+    let config = Config::from_env(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())).unwrap();
     let words: &'static [AtomicU32] = Vec::from_iter((0..512).map(|_| AtomicU32::new(0))).leak();
     Layer::new(script.clone(), Slots::new(words), config)
 }
@@ -66,12 +62,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     bytes.extend(mask);
-    bytes.extend(
-        payload
-            .iter()
-            .enumerate()
-            .map(|(i, byte)| byte ^ mask[i % 4]),
-    );
+    bytes.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ mask[i % 4]));
     bytes
 }
 

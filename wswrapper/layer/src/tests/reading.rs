@@ -48,10 +48,7 @@ fn invariant_2_any_buffer_size_reads_the_same() {
         script.arrive(fd, &wire);
         let mut got = Vec::new();
         while let Ok(bytes) = read(&layer, fd, size, 0) {
-            assert!(
-                bytes.len() == size || got.len() + bytes.len() == payload.len(),
-                "a short read in mid-stream"
-            );
+            assert!(bytes.len() == size || got.len() + bytes.len() == payload.len(), "a short read in mid-stream");
             got.extend(bytes);
         }
         assert!(got == payload, "buffers of {size}");
@@ -63,24 +60,10 @@ fn invariant_2_payload_that_is_not_read_stays_in_the_kernel() {
     for request in [REQUEST, HIXIE_REQUEST] {
         let (script, layer, fd) = open(request);
         let hixie = b"\x00QUJDREVGR0hJSg==\xff".to_vec();
-        script.arrive(
-            fd,
-            if request == REQUEST {
-                frame(BINARY, b"ABCDEFGHIJ")
-            } else {
-                hixie
-            }
-            .as_slice(),
-        );
+        script.arrive(fd, if request == REQUEST { frame(BINARY, b"ABCDEFGHIJ") } else { hixie }.as_slice());
         for expected in b"ABCDEFGHIJ" {
-            assert!(
-                !script.with(fd, |file| file.input.is_empty()),
-                "nothing left, but {expected} was not read"
-            );
-            assert_eq!(
-                layer.filter_fd(fd, libc::EPOLLIN as u32),
-                libc::EPOLLIN as u32
-            );
+            assert!(!script.with(fd, |file| file.input.is_empty()), "nothing left, but {expected} was not read");
+            assert_eq!(layer.filter_fd(fd, libc::EPOLLIN as u32), libc::EPOLLIN as u32);
             assert_eq!(read(&layer, fd, 1, 0).unwrap(), [*expected]);
         }
         assert_eq!(layer.filter_fd(fd, libc::EPOLLIN as u32), 0);
@@ -90,18 +73,10 @@ fn invariant_2_payload_that_is_not_read_stays_in_the_kernel() {
 
 #[test]
 fn invariant_2_what_is_no_payload_does_not_stay_to_be_reported_again() {
-    for junk in [
-        frame(PING, b"x"),
-        frame(BINARY, b""),
-        frame(BINARY, b"x")[..5].to_vec(),
-        vec![0x82],
-    ] {
+    for junk in [frame(PING, b"x"), frame(BINARY, b""), frame(BINARY, b"x")[..5].to_vec(), vec![0x82]] {
         let (script, layer, fd) = open(REQUEST);
         script.arrive(fd, &junk);
-        assert_eq!(
-            layer.filter_fd(fd, (libc::EPOLLIN | libc::EPOLLOUT) as u32),
-            libc::EPOLLOUT as u32
-        );
+        assert_eq!(layer.filter_fd(fd, (libc::EPOLLIN | libc::EPOLLOUT) as u32), libc::EPOLLOUT as u32);
         assert!(script.with(fd, |file| file.input.is_empty()), "{junk:?}");
         assert_eq!(read(&layer, fd, 9, 0), Err(AGAIN));
     }
@@ -127,11 +102,7 @@ fn large_frames_take_two_calls_each() {
     assert!(read(&layer, fd, 65536, 0).unwrap() == payload);
     script.state().calls.clear();
     assert!(read(&layer, fd, 65536, 0).unwrap() == payload);
-    assert!(
-        script.state().calls.len() <= 2,
-        "{:?}",
-        script.state().calls
-    );
+    assert!(script.state().calls.len() <= 2, "{:?}", script.state().calls);
 }
 
 #[test]

@@ -8,13 +8,8 @@ fn payload(mut wire: &[u8]) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     while !wire.is_empty() {
         let (len, head) = match wire.get(1) {
-            Some(126) if wire.len() >= 4 => {
-                (usize::from(u16::from_be_bytes([wire[2], wire[3]])), 4)
-            }
-            Some(127) if wire.len() >= 10 => (
-                u64::from_be_bytes(wire[2..10].try_into().unwrap()) as usize,
-                10,
-            ),
+            Some(126) if wire.len() >= 4 => (usize::from(u16::from_be_bytes([wire[2], wire[3]])), 4),
+            Some(127) if wire.len() >= 10 => (u64::from_be_bytes(wire[2..10].try_into().unwrap()) as usize, 10),
             Some(len @ 0..126) => (usize::from(*len), 2),
             _ => return (out, false),
         };
@@ -32,14 +27,7 @@ fn payload(mut wire: &[u8]) -> (Vec<u8>, bool) {
 #[test]
 fn a_write_is_one_frame() {
     let (script, layer, fd) = open(REQUEST);
-    assert_eq!(
-        layer.send(
-            fd,
-            &[IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"c")],
-            0
-        ),
-        Ok(3)
-    );
+    assert_eq!(layer.send(fd, &[IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"c")], 0), Ok(3));
     assert_eq!(script.take_output(fd), b"\x82\x03abc");
     assert_eq!(script.state().calls, [("send", fd)]);
 }
@@ -76,10 +64,7 @@ fn invariant_3_the_report_is_what_the_kernel_took_at_every_cut() {
             assert_eq!(write(&layer, fd, half), Ok(half.len()));
         }
         let (got, whole) = payload(&script.take_output(fd));
-        assert!(
-            whole && got == [&bytes[..reported], &rest].concat(),
-            "cut at {cut}"
-        );
+        assert!(whole && got == [&bytes[..reported], &rest].concat(), "cut at {cut}");
     }
 }
 
@@ -100,13 +85,8 @@ fn invariant_3_hixie_loses_and_repeats_nothing_at_any_cut() {
         }
         assert_eq!(done, bytes.len(), "cut at {cut}");
         let (mut wire, mut out) = (script.take_output(fd), [0; 80]);
-        let received =
-            Receiver::new(Dialect::Hixie75, Encoding::Base64).receive(&mut wire, &mut out);
-        assert_eq!(
-            (received.consumed, &out[..received.produced]),
-            (wire.len(), &bytes[..]),
-            "cut at {cut}"
-        );
+        let received = Receiver::new(Dialect::Hixie75, Encoding::Base64).receive(&mut wire, &mut out);
+        assert_eq!((received.consumed, &out[..received.produced]), (wire.len(), &bytes[..]), "cut at {cut}");
     }
 }
 
@@ -151,12 +131,6 @@ fn a_write_after_the_clients_close_is_a_broken_pipe() {
 #[test]
 fn flags_that_no_websocket_carries_are_refused() {
     let (_script, layer, fd) = open(REQUEST);
-    assert_eq!(
-        layer.send(fd, &[IoSlice::new(b"x")], libc::MSG_OOB),
-        Err(Errno(libc::EINVAL))
-    );
-    assert_eq!(
-        layer.send(fd, &[IoSlice::new(b"x")], libc::MSG_ZEROCOPY),
-        Err(Errno(libc::ENOBUFS))
-    );
+    assert_eq!(layer.send(fd, &[IoSlice::new(b"x")], libc::MSG_OOB), Err(Errno(libc::EINVAL)));
+    assert_eq!(layer.send(fd, &[IoSlice::new(b"x")], libc::MSG_ZEROCOPY), Err(Errno(libc::ENOBUFS)));
 }

@@ -1,0 +1,123 @@
+//! Reading without taking, and taking without reading: `MSG_PEEK`, `FIONREAD`, `MSG_TRUNC`.
+
+use std::io::IoSliceMut;
+
+use libc::c_int;
+
+use crate::Layer;
+use crate::conn::{Conn, Receive};
+use crate::iov::Cursor;
+use crate::scratch::{SMALL, Scratch};
+use crate::sys::{Errno, Fd, Result, Sys};
+use crate::wait::PeekWait;
+
+impl<S: Sys> Layer<S> {
+    /// Bytes of payload that could be read at once, `FIONREAD`: exact as far as one large buffer of encoded bytes goes,
+    /// and never 0 when there is payload.
+    pub fn readable_bytes(&self, fd: Fd) -> Result<usize> {
+        let Some(conn) = self.conn(fd) else {
+            return self.sys.queued(fd);
+        };
+        let receive = &mut *conn.receive.lock();
+        if receive.error.is_some() || receive.decoder.end().is_some() {
+            return Ok(0);
+        }
+        let queued = self.sys.queued(fd)?.saturating_sub(receive.skip);
+        if receive.decoder.verbatim() >= queued as u64 {
+            return Ok(queued);
+        }
+        let mut small = [0; SMALL];
+        let mut input = Scratch::take(&mut small);
+        let Ok(n) = self.sys.recv(fd, &mut input, libc::MSG_PEEK | libc::MSG_DONTWAIT) else {
+            return Ok(0);
+        };
+        let mut decoder = receive.decoder.clone();
+        let mut rest = input.get_mut(receive.skip..n).unwrap_or_default();
+        let (mut bytes, mut sink) = (0, [0; SMALL]);
+        loop {
+            let step = decoder.receive(rest, &mut sink);
+            bytes += step.produced;
+            if step.produced == 0 {
+                return Ok(bytes);
+            }
+            rest = rest.get_mut(step.consumed..).unwrap_or_default();
+        }
+    }
+
+    /// recv(2) with `MSG_PEEK`: what could be read, decoded by a copy of the decoder. With `MSG_WAITALL` it waits until all
+    /// that was asked for is there, as long as that is within [`SMALL`] bytes of the encoded stream.
+    pub(crate) fn peek(&self, conn: &Conn, fd: Fd, cursor: &mut Cursor<'_, '_>, flags: c_int) -> Result<usize> {
+        let mut wait = PeekWait::default();
+        loop {
+            let queued = {
+                let receive = &mut *conn.receive.lock();
+                if let Some(error) = receive.error.take() {
+                    return Err(error);
+                }
+                if self.payload_waits(conn, fd, receive) {
+                    cursor.rewind();
+                    let queued = self.peek_payload(fd, receive, cursor)?;
+                    let waits = flags & (libc::MSG_WAITALL | libc::MSG_DONTWAIT) == libc::MSG_WAITALL;
+                    if !waits || cursor.left() == 0 || queued >= SMALL {
+                        return Ok(cursor.filled());
+                    }
+                    queued
+                } else if receive.decoder.end().is_some() {
+                    return Ok(0);
+                } else {
+                    0
+                }
+            };
+            // One byte more than there is.
+            let mut input = [0; SMALL];
+            let input = input.get_mut(..queued + 1).unwrap_or_default();
+            let waitall = if queued > 0 { libc::MSG_WAITALL } else { 0 };
+            match wait.peek(&self.sys, fd, input, flags & libc::MSG_DONTWAIT | waitall) {
+                Ok(n) if n > queued => {}
+                Ok(_) => return Ok(cursor.filled()),
+                Err(_) if queued > 0 => return Ok(cursor.filled()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Decodes what the kernel has with a copy of the decoder. Returns how many encoded bytes that were.
+    fn peek_payload(&self, fd: Fd, receive: &Receive, cursor: &mut Cursor<'_, '_>) -> Result<usize> {
+        let mut small = [0; SMALL];
+        let mut input = Scratch::take(&mut small);
+        let n = self.sys.recv(fd, &mut input, libc::MSG_PEEK | libc::MSG_DONTWAIT)?;
+        let (mut decoder, mut used) = (receive.decoder.clone(), receive.skip);
+        loop {
+            let step = decoder.receive(input.get_mut(used..n).unwrap_or_default(), cursor.room());
+            used += step.consumed;
+            cursor.advance(step.produced);
+            if step.produced == 0 {
+                return Ok(n);
+            }
+        }
+    }
+
+    /// recv(2) with `MSG_TRUNC`: reads `len` bytes and drops them, tcp(7). The caller's buffer may not exist.
+    ///
+    /// # Errors
+    /// As for [`Layer::receive`].
+    pub fn drop_payload(&self, fd: Fd, len: usize, flags: c_int) -> Result<usize> {
+        let Some(conn) = self.conn(fd) else {
+            return Err(Errno(libc::EBADF));
+        };
+        let mut sink = [0; SMALL];
+        let mut done = 0;
+        while done < len {
+            let sink = sink.get_mut(..SMALL.min(len - done)).unwrap_or_default();
+            let asked = sink.len();
+            let nowait = if done > 0 { libc::MSG_DONTWAIT } else { 0 };
+            match self.fill(&conn, fd, &mut Cursor::new(&mut [IoSliceMut::new(sink)]), flags | nowait) {
+                Ok(n) if n == asked => done += n,
+                Ok(n) => return Ok(done + n),
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+}

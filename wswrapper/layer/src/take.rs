@@ -1,0 +1,215 @@
+//! The ways bytes go from the kernel's queue into the program's buffers, none of which waits.
+
+use std::io::IoSliceMut;
+use std::sync::atomic::Ordering;
+
+use crate::Layer;
+use crate::conn::{Conn, Receive};
+use crate::iov::{Cursor, PIECES};
+use crate::recv::Step;
+use crate::scratch::{SMALL, Scratch};
+use crate::sys::{Errno, Fd, Sys};
+
+/// Bytes that are no payload behind the end of a client's frame: the shortest header, RFC 6455 section 5.2.
+const NEXT_HEADER: usize = 6;
+
+/// Longest run of bytes that are no payload: the payload of a control frame, RFC 6455 section 5.5.
+const MAX_OVERHEAD: usize = 125;
+
+/// Most bytes that a look at the queue leaves there although the decoder has seen them: see [`crate::ready`].
+pub(crate) const SKIP_MAX: usize = 16;
+
+/// Rests of frames below this size are received by way of the stack: a plain recv costs less than a vectored one.
+const BLOCK: usize = 512;
+
+impl<S: Sys> Layer<S> {
+    /// Delivers what the kernel has, without waiting.
+    pub(crate) fn take(&self, conn: &Conn, fd: Fd, receive: &mut Receive, cursor: &mut Cursor<'_, '_>) -> Step {
+        let mut first = true;
+        loop {
+            if receive.decoder.end().is_some() {
+                return Step::Ended;
+            }
+            if cursor.left() == 0 {
+                return Step::Full;
+            }
+            let rest = usize::try_from(receive.decoder.verbatim()).unwrap_or(usize::MAX);
+            let small = rest < BLOCK && rest <= cursor.left();
+            let step = if rest > 0 && (first || !small) {
+                first = false;
+                match small {
+                    true => self.take_rest(conn, fd, receive, cursor, rest),
+                    false => self.take_verbatim(conn, fd, receive, cursor, rest),
+                }
+            } else if receive.expects_large() {
+                self.take_overhead(conn, fd, receive)
+            } else {
+                self.take_decoded(conn, fd, receive, cursor)
+            };
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    /// The rest of a small frame, and the header behind it.
+    fn take_rest(
+        &self,
+        conn: &Conn,
+        fd: Fd,
+        receive: &mut Receive,
+        cursor: &mut Cursor<'_, '_>,
+        rest: usize,
+    ) -> Option<Step> {
+        let mut buf = [0; SKIP_MAX + BLOCK + NEXT_HEADER];
+        let asked = receive.skip + rest + NEXT_HEADER;
+        let buf = buf.get_mut(..asked).unwrap_or_default();
+        let n = match self.sys.recv(fd, buf, libc::MSG_DONTWAIT) {
+            Ok(0) => return Some(Step::Ended),
+            Ok(n) => n,
+            Err(Errno(libc::EAGAIN)) => return Some(Step::Dry),
+            Err(error) => return Some(Step::Failed(error)),
+        };
+        conn.taken.fetch_add(1, Ordering::AcqRel);
+        let skip = std::mem::take(&mut receive.skip);
+        feed(receive, buf.get_mut(skip..n).unwrap_or_default(), cursor);
+        self.settle(conn, fd, receive);
+        (n < asked).then_some(if cursor.left() == 0 { Step::Full } else { Step::Dry })
+    }
+
+    /// Inside a frame: payload goes straight into the program's buffers.
+    fn take_verbatim(
+        &self,
+        conn: &Conn,
+        fd: Fd,
+        receive: &mut Receive,
+        cursor: &mut Cursor<'_, '_>,
+        rest: usize,
+    ) -> Option<Step> {
+        let want = rest.min(cursor.left());
+        let skip = receive.skip;
+        let (mut seen, mut header) = ([0; SKIP_MAX], [0; NEXT_HEADER]);
+        let room = cursor.room();
+        let (received, payload, ends) = if skip == 0 && want < rest && room.len() >= want {
+            (self.sys.recv(fd, room.get_mut(..want).unwrap_or_default(), libc::MSG_DONTWAIT), want, false)
+        } else {
+            let mut pieces: [IoSliceMut<'_>; PIECES] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
+            let mut at = 0;
+            if let (true, Some(piece)) = (skip > 0, pieces.first_mut()) {
+                *piece = IoSliceMut::new(seen.get_mut(..skip).unwrap_or_default());
+                at = 1;
+            }
+            let (count, bytes) = cursor.pieces(want, pieces.get_mut(at..PIECES - 1).unwrap_or_default());
+            at += count;
+            let ends = bytes == rest;
+            if let (true, Some(piece)) = (ends, pieces.get_mut(at)) {
+                *piece = IoSliceMut::new(&mut header);
+                at += 1;
+            }
+            let pieces = pieces.get_mut(..at).unwrap_or_default();
+            (self.sys.recv_vectored(fd, pieces, libc::MSG_DONTWAIT), bytes, ends)
+        };
+        let n = match received {
+            Ok(0) => return Some(Step::Ended),
+            Ok(n) => n,
+            Err(Errno(libc::EAGAIN)) => return Some(Step::Dry),
+            Err(error) => return Some(Step::Failed(error)),
+        };
+        conn.taken.fetch_add(1, Ordering::AcqRel);
+        receive.skip = skip.saturating_sub(n);
+        let mut got = n.saturating_sub(skip).min(payload);
+        while got > 0 {
+            let room = cursor.room();
+            let len = got.min(room.len());
+            let good = receive.decoder.receive_verbatim(room.get_mut(..len).unwrap_or_default());
+            cursor.advance(good);
+            receive.bytes += good as u64;
+            got -= len;
+            if good < len {
+                break;
+            }
+        }
+        let beyond = n.saturating_sub(skip + payload);
+        if beyond > 0 {
+            receive.decoder.receive(header.get_mut(..beyond).unwrap_or_default(), &mut []);
+        }
+        self.settle(conn, fd, receive);
+        let asked = skip + payload + if ends { NEXT_HEADER } else { 0 };
+        (n < asked).then_some(if cursor.left() == 0 { Step::Full } else { Step::Dry })
+    }
+
+    /// Between large frames: what cannot be payload.
+    fn take_overhead(&self, conn: &Conn, fd: Fd, receive: &mut Receive) -> Option<Step> {
+        let mut buf = [0; MAX_OVERHEAD];
+        let buf = buf.get_mut(..receive.decoder.overhead()).unwrap_or_default();
+        match self.sys.recv(fd, buf, libc::MSG_DONTWAIT) {
+            Ok(0) => Some(Step::Ended),
+            Ok(n) => {
+                conn.taken.fetch_add(1, Ordering::AcqRel);
+                receive.decoder.receive(buf.get_mut(..n).unwrap_or_default(), &mut []);
+                self.settle(conn, fd, receive);
+                None
+            }
+            Err(Errno(libc::EAGAIN)) => Some(Step::Dry),
+            Err(error) => Some(Step::Failed(error)),
+        }
+    }
+
+    /// Many small frames, or base64: through a large buffer.
+    fn take_decoded(&self, conn: &Conn, fd: Fd, receive: &mut Receive, cursor: &mut Cursor<'_, '_>) -> Option<Step> {
+        let mut small = [0; SMALL];
+        let mut input = Scratch::take(&mut small);
+        // More than the payload that fits, by a third for base64 and headers.
+        let left = cursor.left();
+        let want = input.len().min(left.saturating_add(left / 3 + 256));
+        let peeked = self.sys.recv(fd, input.get_mut(..want).unwrap_or_default(), libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        match peeked {
+            Ok(0) => Some(Step::Ended),
+            Ok(n) => {
+                self.decode(conn, fd, receive, input.get_mut(..n).unwrap_or_default(), cursor);
+                (n < want).then_some(if cursor.left() == 0 { Step::Full } else { Step::Dry })
+            }
+            Err(Errno(libc::EAGAIN)) => Some(Step::Dry),
+            Err(error) => Some(Step::Failed(error)),
+        }
+    }
+
+    /// Decodes `input`, a peek of the queue's front, and discards what that used up.
+    pub(crate) fn decode(
+        &self,
+        conn: &Conn,
+        fd: Fd,
+        receive: &mut Receive,
+        input: &mut [u8],
+        cursor: &mut Cursor<'_, '_>,
+    ) {
+        let skip = receive.skip;
+        let used = feed(receive, input.get_mut(skip..).unwrap_or_default(), cursor);
+        self.discard(conn, fd, receive, skip + used);
+        self.settle(conn, fd, receive);
+    }
+
+    /// Takes `len` decoded bytes from the front of the kernel's queue.
+    pub(crate) fn discard(&self, conn: &Conn, fd: Fd, receive: &mut Receive, len: usize) {
+        receive.skip = 0;
+        if len > 0 {
+            conn.taken.fetch_add(1, Ordering::AcqRel);
+            // They were peeked under the lock, so they are there.
+            let _ = self.sys.discard(fd, len);
+        }
+    }
+}
+
+/// Decodes `input` into the program's buffers as far as they go. Returns how much of it is used up.
+fn feed(receive: &mut Receive, input: &mut [u8], cursor: &mut Cursor<'_, '_>) -> usize {
+    let mut used = 0;
+    loop {
+        let step = receive.decoder.receive(input.get_mut(used..).unwrap_or_default(), cursor.room());
+        used += step.consumed;
+        cursor.advance(step.produced);
+        receive.bytes += step.produced as u64;
+        if step.produced == 0 {
+            return used;
+        }
+    }
+}
