@@ -79,22 +79,14 @@ fn the_close_of_the_client_is_answered_and_the_program_sees_the_end() {
             client.expect_fin();
             // Section 5.5.1: the answer echoes the status code.
             let answer = wire.is_rfc6455().then_some(code);
-            assert_eq!(
-                client.end(),
-                Some(&End::Close(answer, String::new())),
-                "{wire:?}"
-            );
+            assert_eq!(client.end(), Some(&End::Close(answer, String::new())), "{wire:?}");
             assert_eq!(server.stdout_line(), "ended");
         }
     }
     let mut client = served(&server, Wire::Rfc6455);
     client.writer().frame(true, 0x8, b"");
     client.expect_fin();
-    assert!(
-        matches!(client.end(), Some(End::Close(None | Some(1000), _))),
-        "{:?}",
-        client.end()
-    );
+    assert!(matches!(client.end(), Some(End::Close(None | Some(1000), _))), "{:?}", client.end());
     assert_eq!(server.stdout_line(), "ended");
 }
 
@@ -115,43 +107,15 @@ fn a_stream_that_breaks_a_rule_ends_with_the_right_close_code() {
         ("an unknown opcode", 1002, masked(b"\x83\x83", b"abc")),
         ("an unknown control opcode", 1002, masked(b"\x8B\x80", b"")),
         ("a fragmented ping", 1002, masked(b"\x09\x80", b"")),
-        (
-            "a ping of 126 bytes",
-            1002,
-            masked(b"\x89\xFE\x00\x7E", &[0; 126]),
-        ),
-        (
-            "a continuation of nothing",
-            1002,
-            masked(b"\x80\x83", b"abc"),
-        ),
-        (
-            "a length of 3 in two bytes",
-            1002,
-            masked(b"\x82\xFE\x00\x03", b"abc"),
-        ),
-        (
-            "a length of 300 in eight bytes",
-            1002,
-            masked(b"\x82\xFF\0\0\0\0\0\0\x01\x2C", b"abc"),
-        ),
-        (
-            "a length above 63 bits",
-            1002,
-            masked(b"\x82\xFF\x80\0\0\0\0\0\0\x01", b"abc"),
-        ),
+        ("a ping of 126 bytes", 1002, masked(b"\x89\xFE\x00\x7E", &[0; 126])),
+        ("a continuation of nothing", 1002, masked(b"\x80\x83", b"abc")),
+        ("a length of 3 in two bytes", 1002, masked(b"\x82\xFE\x00\x03", b"abc")),
+        ("a length of 300 in eight bytes", 1002, masked(b"\x82\xFF\0\0\0\0\0\0\x01\x2C", b"abc")),
+        ("a length above 63 bits", 1002, masked(b"\x82\xFF\x80\0\0\0\0\0\0\x01", b"abc")),
         ("a Close of one byte", 1002, masked(b"\x88\x81", b"\x03")),
         ("a Close with 1005", 1002, masked(b"\x88\x82", b"\x03\xED")),
-        (
-            "a reason that is not UTF-8",
-            1007,
-            masked(b"\x88\x84", b"\x03\xE8\xC3\x28"),
-        ),
-        (
-            "text that is not UTF-8",
-            1007,
-            masked(b"\x81\x82", b"\xFFa"),
-        ),
+        ("a reason that is not UTF-8", 1007, masked(b"\x88\x84", b"\x03\xE8\xC3\x28")),
+        ("text that is not UTF-8", 1007, masked(b"\x81\x82", b"\xFFa")),
     ];
     for (what, code, bytes) in cases {
         let (server, mut client) = netcat(Wire::Rfc6455);
@@ -171,29 +135,17 @@ fn a_stream_that_breaks_a_rule_ends_with_the_right_close_code() {
 #[test]
 fn base64_that_is_none_ends_the_connection() {
     for (wire, text) in [
-        (
-            Wire::Hixie75,
-            b"\x00YWJj\xFF\x00a!Jj\xFF\x00YWJj\xFF".as_slice(),
-        ),
+        (Wire::Hixie75, b"\x00YWJj\xFF\x00a!Jj\xFF\x00YWJj\xFF".as_slice()),
         (Wire::Hixie76, b"\x00YWJj\xFF\x00YW=j\xFF\x00YWJj\xFF"),
         (Wire::Hixie76, b"\x00YWJj\xFF\x00YWJ\xFF\x00YWJj\xFF"),
-        (
-            Wire::Rfc6455Base64,
-            b"\x81\x84\0\0\0\0YWJj\x81\x84\0\0\0\0a-_j\x81\x84\0\0\0\0YWJj",
-        ),
-        (
-            Wire::Rfc6455Base64,
-            b"\x81\x84\0\0\0\0YWJj\x81\x83\0\0\0\0YWJ\x81\x84\0\0\0\0YWJj",
-        ),
+        (Wire::Rfc6455Base64, b"\x81\x84\0\0\0\0YWJj\x81\x84\0\0\0\0a-_j\x81\x84\0\0\0\0YWJj"),
+        (Wire::Rfc6455Base64, b"\x81\x84\0\0\0\0YWJj\x81\x83\0\0\0\0YWJ\x81\x84\0\0\0\0YWJj"),
     ] {
         let (server, mut client) = netcat(wire);
         client.raw(text);
         let received = server.stdout_to_end();
         // What an unfinished quantum had decided already may have been delivered.
-        assert!(
-            received.starts_with(b"abc") && received.len() <= 5,
-            "{wire:?}: {received:?}"
-        );
+        assert!(received.starts_with(b"abc") && received.len() <= 5, "{wire:?}: {received:?}");
         assert_eq!(client.read_to_end(), b"", "{wire:?}");
         if let Some(End::Close(Some(code), _)) = client.end() {
             assert_eq!(*code, 1007, "{wire:?}");
@@ -208,10 +160,7 @@ fn a_frame_of_2_to_the_62_bytes_costs_nothing() {
     let mut client = served(&server, Wire::Rfc6455);
     let resident = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     };
     let before = resident();

@@ -9,8 +9,7 @@ use wstests::library;
 /// The names in the first column of the tables of `docs/hooks.md`: each row begins with a name in backquotes.
 fn documented() -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/hooks.md");
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let names = text.lines().filter_map(|line| {
         let cell = line.strip_prefix("| `")?;
         let (name, _) = cell.split_once('`')?;
@@ -20,20 +19,10 @@ fn documented() -> BTreeSet<String> {
 }
 
 fn exported() -> BTreeSet<String> {
-    let output = Command::new("nm")
-        .args(["-D", "--defined-only", "--format=just-symbols"])
-        .arg(library())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "nm: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    let output =
+        Command::new("nm").args(["-D", "--defined-only", "--format=just-symbols"]).arg(library()).output().unwrap();
+    assert!(output.status.success(), "nm: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
 #[test]

@@ -51,10 +51,7 @@ fn raw(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
 /// before it.
 fn converse(server: &Server, mut client: Client, rng: &mut Rng) {
     let peer = client.local_addr();
-    assert_eq!(
-        server.stdout_line(),
-        format!("accepted {} {}", peer.ip(), peer.port())
-    );
+    assert_eq!(server.stdout_line(), format!("accepted {} {}", peer.ip(), peer.port()));
     let sent = rng.bytes(3000);
     client.send_split(&sent, rng);
     assert_eq!(client.read_exact(sent.len()), sent);
@@ -75,11 +72,7 @@ fn invariant_1_bad_clients_neither_reach_the_program_nor_delay_a_good_one() {
             let begun = Instant::now();
             let client = Client::connect(server.addr(), wire).unwrap();
             converse(&server, client, &mut rng);
-            assert!(
-                begun.elapsed() < AT_ONCE,
-                "{way}, {wire:?}: {:?}",
-                begun.elapsed()
-            );
+            assert!(begun.elapsed() < AT_ONCE, "{way}, {wire:?}: {:?}", begun.elapsed());
         }
     }
 }
@@ -107,10 +100,7 @@ fn invariant_1_fifty_slow_handshakes_proceed_side_by_side() {
         let mut slow: Vec<_> = (0..50)
             .map(|number| {
                 let wire = Wire::WEBSOCKET[number % 4];
-                Client::builder(wire)
-                    .seed(number as u64)
-                    .begin(server.addr())
-                    .unwrap()
+                Client::builder(wire).seed(number as u64).begin(server.addr()).unwrap()
             })
             .collect();
         // Each stops somewhere in its request, after many small pieces in turn with the others'.
@@ -139,10 +129,7 @@ fn invariant_1_a_request_may_come_byte_by_byte() {
     for way in WAYS {
         let server = start(&mut accepts(way, "4"));
         for wire in Wire::WEBSOCKET {
-            let mut pending = Client::builder(wire)
-                .early(b"early")
-                .begin(server.addr())
-                .unwrap();
+            let mut pending = Client::builder(wire).early(b"early").begin(server.addr()).unwrap();
             while pending.left() > 0 {
                 pending.advance(1).unwrap();
             }
@@ -160,10 +147,7 @@ fn early_data_right_behind_the_request_reaches_the_program() {
         let server = start(&mut accepts(way, "4"));
         for wire in Wire::WEBSOCKET {
             let early = rng.bytes(2500);
-            let mut client = Client::builder(wire)
-                .early(&early)
-                .connect(server.addr())
-                .unwrap();
+            let mut client = Client::builder(wire).early(&early).connect(server.addr()).unwrap();
             assert_eq!(client.read_exact(early.len()), early, "{way}, {wire:?}");
             converse(&server, client, &mut rng);
         }
@@ -176,15 +160,9 @@ fn a_client_that_sends_everything_at_once_and_ends_is_served() {
     for way in WAYS {
         let server = start(&mut accepts(way, "4"));
         for wire in Wire::WEBSOCKET {
-            let mut pending = Client::builder(wire)
-                .early(b"last words")
-                .begin(server.addr())
-                .unwrap();
+            let mut pending = Client::builder(wire).early(b"last words").begin(server.addr()).unwrap();
             pending.advance(usize::MAX / 2).unwrap();
-            pending
-                .stream()
-                .shutdown(std::net::Shutdown::Write)
-                .unwrap();
+            pending.stream().shutdown(std::net::Shutdown::Write).unwrap();
             let mut client = pending.finish().unwrap();
             assert_eq!(client.read_to_end(), b"last words", "{way}, {wire:?}");
             let port = client.local_addr().port();
@@ -215,10 +193,7 @@ fn give_up(way: &str) {
         stream.read_to_end(&mut Vec::new()).unwrap();
     }
     let elapsed = begun.elapsed();
-    assert!(
-        elapsed >= Duration::from_millis(900),
-        "{way}: after {elapsed:?}"
-    );
+    assert!(elapsed >= Duration::from_millis(900), "{way}: after {elapsed:?}");
     assert!(elapsed < AT_ONCE, "{way}: after {elapsed:?}");
     let client = Client::connect(server.addr(), Wire::Rfc6455).unwrap();
     converse(&server, client, &mut Rng::new(16));
@@ -239,11 +214,7 @@ fn pending_connections_are_bounded_and_the_oldest_make_room() {
             client.advance(1).unwrap();
             pending.push(client);
         }
-        converse(
-            &server,
-            Client::connect(server.addr(), Wire::Rfc6455).unwrap(),
-            &mut rng,
-        );
+        converse(&server, Client::connect(server.addr(), Wire::Rfc6455).unwrap(), &mut rng);
     }
     let begun = Instant::now();
     // 1100 were too many by 76; the last of these may have had to go for the quick client.
@@ -254,11 +225,7 @@ fn pending_connections_are_bounded_and_the_oldest_make_room() {
             other => panic!("one of the oldest is still there: {other:?}"),
         }
     }
-    assert!(
-        begun.elapsed() < AT_ONCE,
-        "they went only after {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < AT_ONCE, "they went only after {:?}", begun.elapsed());
     for place in [pending.len() - 1, pending.len() / 2, 100] {
         converse(&server, pending.remove(place).finish().unwrap(), &mut rng);
     }

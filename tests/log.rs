@@ -15,10 +15,7 @@ impl LogFile {
     fn new() -> Self {
         let directory = Scratch::new();
         let path = directory.join("log");
-        Self {
-            _directory: directory,
-            path,
-        }
+        Self { _directory: directory, path }
     }
 
     fn path(&self) -> &str {
@@ -37,9 +34,7 @@ impl LogFile {
 
 fn start(variables: &[(&str, &str)]) -> Server {
     let mut command = Command::new(app("accepts"));
-    command
-        .args(["poll", "4", "{port}"])
-        .envs(variables.iter().copied());
+    command.args(["poll", "4", "{port}"]).envs(variables.iter().copied());
     let server = Server::wrapped(&mut command);
     assert_eq!(server.stdout_line(), format!("listening {}", server.port()));
     server
@@ -47,10 +42,7 @@ fn start(variables: &[(&str, &str)]) -> Server {
 
 /// One echo of five bytes, ended by the client; returns its port.
 fn converse(server: &Server, wire: Wire) -> u16 {
-    let mut client = Client::builder(wire)
-        .path("/some/path")
-        .connect(server.addr())
-        .unwrap();
+    let mut client = Client::builder(wire).path("/some/path").connect(server.addr()).unwrap();
     client.send(b"hello");
     assert_eq!(client.read_exact(5), b"hello");
     client.close(1000);
@@ -93,21 +85,11 @@ fn a_verbose_log_has_a_line_for_each_connection_end_and_refusal() {
         let [opened, ended] = &lines[before..] else {
             panic!("more than two lines: {:?}", &lines[before..]);
         };
-        for part in [
-            &format!("127.0.0.1:{port}"),
-            dialect,
-            "/some/path",
-            subprotocol.unwrap_or("none"),
-        ] {
+        for part in [&format!("127.0.0.1:{port}"), dialect, "/some/path", subprotocol.unwrap_or("none")] {
             assert!(opened.contains(part), "no {part} in {opened}");
         }
         let code = if wire.is_rfc6455() { "1000" } else { "" };
-        for part in [
-            &format!("127.0.0.1:{port}"),
-            "5 bytes in",
-            "5 bytes out",
-            code,
-        ] {
+        for part in [&format!("127.0.0.1:{port}"), "5 bytes in", "5 bytes out", code] {
             assert!(ended.contains(part), "no {part} in {ended}");
         }
     }
@@ -125,28 +107,20 @@ fn a_request_cannot_forge_a_line() {
     let server = start(&[("WSWRAP_LOG", file.path()), ("WSWRAP_VERBOSE", "1")]);
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13";
     for path in ["/a\nwswrap[1]: forged", "/a\x1b[2Jforged", "/a\rforged"] {
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n\r\n"
-        );
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n\r\n");
         let reply = http(server.addr(), request.as_bytes()).unwrap();
         assert_eq!(reply.status, 400, "{path:?}");
     }
     let lines = file.lines(4);
     assert_eq!(lines.len(), 4, "{lines:?}");
-    assert!(
-        lines.iter().all(|line| !line.contains("forged")),
-        "{lines:?}"
-    );
+    assert!(lines.iter().all(|line| !line.contains("forged")), "{lines:?}");
 }
 
 /// The program closes its standard error, and each connection gets that number: not a byte of the log goes there.
 #[test]
 fn the_log_is_never_written_into_a_descriptor_that_the_program_reuses() {
-    let server = start(&[
-        ("WSWRAP_LOG", "stderr"),
-        ("WSWRAP_VERBOSE", "1"),
-        ("CLOSE_STDERR", "1"),
-    ]);
+    let server = start(&[("WSWRAP_LOG", "stderr"), ("WSWRAP_VERBOSE", "1"), ("CLOSE_STDERR", "1")]);
     for _ in 0..3 {
         for wire in Wire::WEBSOCKET {
             // The client checks every byte of the stream.
@@ -155,11 +129,7 @@ fn the_log_is_never_written_into_a_descriptor_that_the_program_reuses() {
             assert!(server.stdout_line().starts_with("accepted "));
             client.close(1000);
             assert_eq!(client.read_to_end(), b"");
-            assert!(
-                matches!(client.end(), Some(End::Fin | End::Close(..))),
-                "{:?}",
-                client.end()
-            );
+            assert!(matches!(client.end(), Some(End::Fin | End::Close(..))), "{:?}", client.end());
             assert_eq!(server.stdout_line(), "ended");
         }
     }

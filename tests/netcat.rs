@@ -41,10 +41,7 @@ fn megabytes(line: &str) {
         let received = client.exchange(&up, rng, MEGABYTE);
         // Compared by hand: a failure must not print megabytes.
         assert!(received == down, "the client received something else");
-        assert!(
-            server.read_stdout(MEGABYTE) == up,
-            "the program received something else"
-        );
+        assert!(server.read_stdout(MEGABYTE) == up, "the program received something else");
         client.assert_pongs();
     });
 }
@@ -76,12 +73,7 @@ fn server_ends(line: &str) {
         server.write_stdin(&sent);
         server.close_stdin();
         let received = client.read_to_end();
-        assert!(
-            received == sent,
-            "{} of {} bytes",
-            received.len(),
-            sent.len()
-        );
+        assert!(received == sent, "{} of {} bytes", received.len(), sent.len());
         let end = ended(&client);
         drop(client);
         (end, server.wait())
@@ -90,10 +82,7 @@ fn server_ends(line: &str) {
 
 /// Whether the connection ended in an orderly way; a WebSocket may do so with a Close or with the end of the stream.
 fn ended(client: &Client) -> bool {
-    matches!(
-        client.end(),
-        Some(End::Fin | End::Close(Some(1000) | None, _))
-    )
+    matches!(client.end(), Some(End::Fin | End::Close(Some(1000) | None, _)))
 }
 
 macro_rules! netcat {
@@ -130,10 +119,7 @@ netcat!(ncat, "ncat -l {port}", ends by itself with "ncat -l {port}");
 #[test]
 fn launched_by_wswrap_a_netcat_chats_in_every_dialect() {
     for wire in Wire::selected() {
-        let server = Server::start(
-            Mode::Launched,
-            Command::new("nc.traditional").args(["-l", "-p", "{port}"]),
-        );
+        let server = Server::start(Mode::Launched, Command::new("nc.traditional").args(["-l", "-p", "{port}"]));
         let mut client = Client::connect(server.addr(), wire).unwrap();
         client.send(b"hello\n");
         assert_eq!(server.stdout_line(), "hello");
@@ -147,10 +133,8 @@ fn launched_by_wswrap_a_netcat_chats_in_every_dialect() {
 fn ncat_keep_open_serves_clients_of_all_dialects_at_once() {
     let mut rng = Rng::new(3);
     let server = Server::wrapped(Command::new("ncat").args(["-l", "-k", "{port}"]));
-    let mut clients: Vec<Client> = Wire::WEBSOCKET
-        .iter()
-        .map(|&wire| Client::connect(server.addr(), wire).unwrap())
-        .collect();
+    let mut clients: Vec<Client> =
+        Wire::WEBSOCKET.iter().map(|&wire| Client::connect(server.addr(), wire).unwrap()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         let line = format!("client {number}\n");
         client.send_split(line.as_bytes(), &mut rng);

@@ -8,22 +8,14 @@ fn chat(version: &str) {
     let mut netcat = Server::wrapped(Command::new("nc.traditional").args(["-l", "-p", "{port}"]));
     let mut client = Server::spawn(
         Mode::Bare,
-        Command::new("perl")
-            .arg(script("hixie_client.pl"))
-            .args([version, &netcat.port().to_string()]),
+        Command::new("perl").arg(script("hixie_client.pl")).args([version, &netcat.port().to_string()]),
     );
     assert_eq!(client.stdout_line(), "open");
     for round in 0..5 {
-        let line = format!(
-            "from the client, round {round}: {}\n",
-            "a".repeat(round * 300)
-        );
+        let line = format!("from the client, round {round}: {}\n", "a".repeat(round * 300));
         client.write_stdin(line.as_bytes());
         assert_eq!(netcat.stdout_line() + "\n", line);
-        let line = format!(
-            "from the server, round {round}: \u{1F980} {}\n",
-            "b".repeat(round * 300)
-        );
+        let line = format!("from the server, round {round}: \u{1F980} {}\n", "b".repeat(round * 300));
         netcat.write_stdin(line.as_bytes());
         assert_eq!(client.stdout_line() + "\n", line);
     }

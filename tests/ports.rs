@@ -13,8 +13,7 @@ fn accepts(way: &str, family: &str, ports: &[&str]) -> Command {
 
 /// Whether the port echoes to a client of `wire`, and with which peer the program says that it did.
 fn echoes(server: &Server, addr: SocketAddr, wire: Wire) {
-    let mut client =
-        Client::connect(addr, wire).unwrap_or_else(|error| panic!("{wire:?} at {addr}: {error}"));
+    let mut client = Client::connect(addr, wire).unwrap_or_else(|error| panic!("{wire:?} at {addr}: {error}"));
     client.send(b"hello");
     assert_eq!(client.read_exact(5), b"hello", "{wire:?} at {addr}");
     let mut peer = client.local_addr().ip().to_string();
@@ -22,10 +21,7 @@ fn echoes(server: &Server, addr: SocketAddr, wire: Wire) {
     if accepted.contains("::ffff:") {
         peer = format!("::ffff:{peer}");
     }
-    assert_eq!(
-        accepted,
-        format!("accepted {peer} {}", client.local_addr().port())
-    );
+    assert_eq!(accepted, format!("accepted {peer} {}", client.local_addr().port()));
     client.close(1000);
     assert_eq!(client.read_to_end(), b"");
     assert_eq!(server.stdout_line(), "ended");
@@ -77,34 +73,18 @@ fn the_ports_of_wswrap_port_are_websocket_ports_and_no_others() {
 
 #[test]
 fn a_bad_wswrap_port_is_one_line_on_stderr_and_no_wrapping() {
-    for value in [
-        "x",
-        "0",
-        "65536",
-        "{port}x",
-        "-",
-        "{port}-",
-        "{port3}-{port}",
-        "{port},,x",
-        "-1",
-    ] {
+    for value in ["x", "0", "65536", "{port}x", "-", "{port}-", "{port3}-{port}", "{port},,x", "-1"] {
         let (wrapped, stderr) = wrapped_of_three(value);
         assert_eq!(wrapped, [false; 3], "WSWRAP_PORT={value}");
         assert_eq!(stderr.lines().count(), 1, "WSWRAP_PORT={value}: {stderr:?}");
-        assert!(
-            stderr.contains("WSWRAP_PORT"),
-            "WSWRAP_PORT={value}: {stderr:?}"
-        );
+        assert!(stderr.contains("WSWRAP_PORT"), "WSWRAP_PORT={value}: {stderr:?}");
     }
 }
 
 #[test]
 fn without_wswrap_port_a_listener_on_port_0_is_a_websocket_port() {
     for way in ["block", "nonblock", "poll", "select", "epoll", "edge"] {
-        let server = Server::spawn(
-            Mode::Wrapped,
-            accepts(way, "4", &["0"]).env_remove("WSWRAP_PORT"),
-        );
+        let server = Server::spawn(Mode::Wrapped, accepts(way, "4", &["0"]).env_remove("WSWRAP_PORT"));
         let line = server.stdout_line();
         let port: u16 = line.strip_prefix("listening ").unwrap().parse().unwrap();
         for wire in Wire::WEBSOCKET {
@@ -117,10 +97,7 @@ fn without_wswrap_port_a_listener_on_port_0_is_a_websocket_port() {
 fn listeners_of_ipv6_and_of_both_families_are_wrapped() {
     for (family, hosts) in [
         ("6", vec![Ipv6Addr::LOCALHOST.into()]),
-        (
-            "dual",
-            vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
-        ),
+        ("dual", vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]),
     ] {
         let server = Server::spawn(Mode::Wrapped, &mut accepts("poll", family, &["{port}"]));
         assert_eq!(server.stdout_line(), format!("listening {}", server.port()));
@@ -139,10 +116,7 @@ fn a_program_may_have_several_wrapped_listeners() {
         let mut command = accepts(way, "4", &["{port}", "{port2}", "{port3}"]);
         let server = Server::wrapped(command.env("WSWRAP_PORT", "all"));
         for offset in 0..3 {
-            assert_eq!(
-                server.stdout_line(),
-                format!("listening {}", server.port() + offset)
-            );
+            assert_eq!(server.stdout_line(), format!("listening {}", server.port() + offset));
         }
         for offset in [2, 0, 1] {
             for wire in Wire::WEBSOCKET {

@@ -12,14 +12,7 @@ fn http_server_delivers_a_file_of_some_megabytes() {
     std::fs::write(directory.join("file.bin"), &content).unwrap();
     let command = || {
         let mut command = Command::new("python3");
-        command.args([
-            "-u",
-            "-m",
-            "http.server",
-            "--bind",
-            "127.0.0.1",
-            "--directory",
-        ]);
+        command.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory"]);
         command.arg(directory.path()).arg("{port}");
         command
     };
@@ -28,21 +21,10 @@ fn http_server_delivers_a_file_of_some_megabytes() {
             let mut client = Client::connect(server.addr(), wire).unwrap();
             client.send_split(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes(), rng);
             let reply = client.read_to_end();
-            let orderly = matches!(
-                client.end(),
-                Some(End::Fin | End::Close(Some(1000) | None, _))
-            );
-            let head = reply
-                .windows(4)
-                .position(|four| four == b"\r\n\r\n")
-                .unwrap()
-                + 4;
+            let orderly = matches!(client.end(), Some(End::Fin | End::Close(Some(1000) | None, _)));
+            let head = reply.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
             let status = reply.split(|&byte| byte == b'\r').next().unwrap();
-            (
-                orderly,
-                String::from_utf8_lossy(status).into_owned(),
-                reply[head..].to_vec(),
-            )
+            (orderly, String::from_utf8_lossy(status).into_owned(), reply[head..].to_vec())
         };
         let (orderly, status, body) = get("/file.bin", rng);
         assert!(body == content, "another file");
@@ -56,49 +38,26 @@ fn converse(server: &Server, wire: Wire, seed: u64) {
     let mut rng = Rng::new(seed);
     let mut client = Client::connect(server.addr(), wire).unwrap();
     let peer = String::from_utf8(client.read_until(b'\n')).unwrap();
-    assert_eq!(
-        peer,
-        format!("peer 127.0.0.1 {}\n", client.local_addr().port()),
-        "{wire:?}"
-    );
+    assert_eq!(peer, format!("peer 127.0.0.1 {}\n", client.local_addr().port()), "{wire:?}");
     for len in [1, 4096, 70_000, 300_000] {
         let body = rng.bytes(len);
         client.send_split(format!("{len}\n").as_bytes(), &mut rng);
         let answer = client.exchange(&body, &mut rng, 41 + len);
-        let digest: String = Sha1::digest(&body)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(
-            String::from_utf8_lossy(&answer[..40]),
-            digest,
-            "{wire:?}, {len} bytes"
-        );
-        assert!(
-            answer[41..].iter().eq(body.iter().rev()),
-            "{wire:?}: another body"
-        );
+        let digest: String = Sha1::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(String::from_utf8_lossy(&answer[..40]), digest, "{wire:?}, {len} bytes");
+        assert!(answer[41..].iter().eq(body.iter().rev()), "{wire:?}: another body");
     }
     client.assert_pongs();
     client.close(1000);
     assert_eq!(client.read_to_end(), b"");
-    assert!(
-        matches!(
-            client.end(),
-            Some(End::Fin | End::Close(Some(1000) | None, _))
-        ),
-        "{:?}",
-        client.end()
-    );
+    assert!(matches!(client.end(), Some(End::Fin | End::Close(Some(1000) | None, _))), "{:?}", client.end());
 }
 
 /// Several clients of every dialect at the same time, each with its true address.
 fn converse_side_by_side(kind: &str) {
     let command = || {
         let mut command = Command::new("python3");
-        command
-            .arg(script("python_server.py"))
-            .args([kind, "{port}"]);
+        command.arg(script("python_server.py")).args([kind, "{port}"]);
         command
     };
     let side_by_side = |server: &Server, wires: &[Wire]| {

@@ -6,16 +6,7 @@ use wstests::{Client, Mode, Server, Shim, Wire, twin};
 
 fn redis() -> Command {
     let mut command = Command::new("redis-server");
-    command.args([
-        "--port",
-        "{port}",
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]);
+    command.args(["--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
     command
 }
 
@@ -43,11 +34,7 @@ fn redis_cli_gets_the_same_answers() {
         let shim = Shim::start(server.addr(), wire).unwrap();
         let port = shim.addr().port();
         // Printable, so that redis-cli shows it as it is.
-        let value: String = rng
-            .bytes(1 << 20)
-            .iter()
-            .map(|byte| char::from(b'a' + byte % 26))
-            .collect();
+        let value: String = rng.bytes(1 << 20).iter().map(|byte| char::from(b'a' + byte % 26)).collect();
         let mut answers = vec![
             redis_cli(port, &["ping"], b""),
             redis_cli(port, &["-x", "set", "big"], value.as_bytes()),
@@ -90,28 +77,14 @@ fn redis_benchmark_with_pipelines_of_16_runs_through_every_dialect() {
         let shim = Shim::start(server.addr(), wire).unwrap();
         let port = shim.addr().port().to_string();
         let output = Command::new("redis-benchmark")
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &port,
-                "-P",
-                "16",
-                "-c",
-                "20",
-                "-n",
-                "20000",
-            ])
+            .args(["-h", "127.0.0.1", "-p", &port, "-P", "16", "-c", "20", "-n", "20000"])
             .args(["-d", "200", "-r", "1000", "-t", "set,get,lpush", "--csv"])
             .output()
             .unwrap();
         let table = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{wire:?}: {output:?}");
         for test in ["SET", "GET", "LPUSH"] {
-            assert!(
-                table.contains(&format!("\"{test}\"")),
-                "{wire:?}: no {test} in {table}"
-            );
+            assert!(table.contains(&format!("\"{test}\"")), "{wire:?}: no {test} in {table}");
         }
         // The server has counted what it was asked.
         let length = redis_cli(shim.addr().port(), &["llen", "mylist"], b"");

@@ -27,12 +27,8 @@ fn a_child_echoes_a_megabyte_cut_at_random_places() {
 fn children_serve_clients_of_all_dialects_side_by_side() {
     let mut rng = Rng::new(5);
     let server = Server::wrapped(&mut echo());
-    let mut clients: Vec<Client> = Wire::WEBSOCKET
-        .iter()
-        .cycle()
-        .take(12)
-        .map(|&wire| Client::connect(server.addr(), wire).unwrap())
-        .collect();
+    let mut clients: Vec<Client> =
+        Wire::WEBSOCKET.iter().cycle().take(12).map(|&wire| Client::connect(server.addr(), wire).unwrap()).collect();
     for _ in 0..3 {
         for client in &mut clients {
             let sent = rng.bytes(5000);
@@ -53,10 +49,7 @@ fn the_end_of_the_client_ends_the_child_and_loses_nothing() {
         assert_eq!(client.read_exact(sent.len()), sent);
         client.close(1000);
         let rest = client.read_to_end();
-        let orderly = matches!(
-            client.end(),
-            Some(End::Fin | End::Close(Some(1000) | None, _))
-        );
+        let orderly = matches!(client.end(), Some(End::Fin | End::Close(Some(1000) | None, _)));
         (rest, orderly)
     });
 }
@@ -72,22 +65,13 @@ fn a_file_arrives_whole_before_the_end() {
     let path = file.to_str().unwrap().to_owned();
     let command = || {
         let mut command = Command::new("socat");
-        command.args([
-            "-u",
-            &format!("OPEN:{path},rdonly"),
-            "TCP-LISTEN:{port},reuseaddr",
-        ]);
+        command.args(["-u", &format!("OPEN:{path},rdonly"), "TCP-LISTEN:{port},reuseaddr"]);
         command
     };
     twin(command, |server, wire, _| {
         let mut client = Client::connect(server.addr(), wire).unwrap();
         let received = client.read_to_end();
-        assert!(
-            received == content,
-            "{} of {} bytes",
-            received.len(),
-            content.len()
-        );
+        assert!(received == content, "{} of {} bytes", received.len(), content.len());
         server.wait()
     });
 }

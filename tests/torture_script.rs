@@ -31,6 +31,8 @@ use std::time::Duration;
 
 use wstests::{Client, End, Pending, Rng, Server, TIMEOUT, Wire};
 
+use crate::torture_peer::Peer;
+
 /// How long the server's next line is waited for between two pieces of noise.
 const PACE: Duration = Duration::from_millis(5);
 
@@ -124,10 +126,7 @@ impl Script<'_> {
                     let last = line == "done";
                     said.push(line);
                     if last {
-                        return Transcript {
-                            server: said,
-                            client: self.found,
-                        };
+                        return Transcript { server: said, client: self.found };
                     }
                 }
             }
@@ -135,15 +134,11 @@ impl Script<'_> {
     }
 
     fn request(&mut self, words: &[&str], rng: &mut Rng) {
-        let number = |word: &str| {
-            word.parse::<usize>()
-                .unwrap_or_else(|_| panic!("no number: {words:?}"))
-        };
+        let number = |word: &str| word.parse::<usize>().unwrap_or_else(|_| panic!("no number: {words:?}"));
         match words {
             ["connect"] => {
                 let seed = self.peers.len() as u64 + 1;
-                self.peers
-                    .push(Some(Peer::connect(self.server, self.wire, seed)));
+                self.peers.push(Some(Peer::connect(self.server, self.wire, seed)));
             }
             ["knock"] => self.knock(rng),
             // All requests before this one are done, and what they sent is with the server's kernel.
@@ -161,13 +156,10 @@ impl Script<'_> {
         if self.wire == Wire::Plain {
             return;
         }
-        let mut pending = Client::builder(self.wire)
-            .begin(self.server.addr())
-            .unwrap_or_else(|error| panic!("knock: {error}"));
+        let mut pending =
+            Client::builder(self.wire).begin(self.server.addr()).unwrap_or_else(|error| panic!("knock: {error}"));
         let part = rng.between(0, pending.left() - 1);
-        pending
-            .advance(part)
-            .unwrap_or_else(|error| panic!("knock: {error}"));
+        pending.advance(part).unwrap_or_else(|error| panic!("knock: {error}"));
         self.knocks.push(pending);
     }
 
@@ -188,20 +180,12 @@ impl Script<'_> {
     }
 
     fn one(&mut self, index: usize, verb: &str, numbers: &[usize], rng: &mut Rng) {
-        let slot = self
-            .peers
-            .get_mut(index)
-            .unwrap_or_else(|| panic!("no client {index}"));
-        let mut peer = slot
-            .take()
-            .unwrap_or_else(|| panic!("client {index} is gone"));
+        let slot = self.peers.get_mut(index).unwrap_or_else(|| panic!("no client {index}"));
+        let mut peer = slot.take().unwrap_or_else(|| panic!("client {index} is gone"));
         let mut finding = None;
         match (verb, numbers) {
             ("send", &[length]) => peer.send(length, rng),
-            ("whole", &[length]) => {
-                let bytes = peer.next(length);
-                peer.client.send(&bytes);
-            }
+            ("whole", &[length]) => peer.whole(length),
             ("noise", []) => peer.noise(rng, || !self.lines.comes_within(PACE)),
             ("tease", &[length]) => {
                 let mut left = 5;
@@ -211,7 +195,7 @@ impl Script<'_> {
                 });
                 peer.send(length, rng);
             }
-            ("ping", []) => peer.client.raw(ping(self.wire)),
+            ("ping", []) => peer.ping(),
             ("half", []) => peer.half(rng),
             ("rest", []) => peer.rest(),
             ("expect", &[length]) => {

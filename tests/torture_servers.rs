@@ -65,10 +65,7 @@ fn urgent_data_is_refused() {
     for wire in Wire::selected() {
         let mut server = Server::start(Mode::of(wire), &mut command("torture_flags", &["oob"]));
         let transcript = play(&mut server, wire, &mut Rng::new(1));
-        assert_eq!(
-            transcript.server,
-            ["send: EINVAL", "recv: EINVAL", "write: 1", "done"]
-        );
+        assert_eq!(transcript.server, ["send: EINVAL", "recv: EINVAL", "write: 1", "done"]);
         assert_eq!(transcript.client, ["client 0: expected bytes"]);
     }
 }

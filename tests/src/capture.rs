@@ -55,11 +55,7 @@ impl Capture {
 
     /// Waits until `length` gives how much of the unread output to take, knowing whether more will come, and takes it.
     #[track_caller]
-    pub(crate) fn take(
-        &self,
-        what: &str,
-        length: impl Fn(&[u8], bool) -> Option<usize>,
-    ) -> Vec<u8> {
+    pub(crate) fn take(&self, what: &str, length: impl Fn(&[u8], bool) -> Option<usize>) -> Vec<u8> {
         let deadline = Instant::now() + TIMEOUT;
         let mut output = self.lock();
         loop {
@@ -77,12 +73,7 @@ impl Capture {
                 drop(output);
                 panic!("{what}: {come} bytes have come, ended: {ended}");
             }
-            output = self
-                .0
-                .changed
-                .wait_timeout(output, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            output = self.0.changed.wait_timeout(output, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

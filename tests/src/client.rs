@@ -47,11 +47,7 @@ impl Client {
     ) -> io::Result<Self> {
         let reader = Reader::new(stream.try_clone()?, wire, received)?;
         let writer = Writer::new(stream, wire, rng);
-        Ok(Self {
-            reader,
-            writer,
-            protocol,
-        })
+        Ok(Self { reader, writer, protocol })
     }
 
     /// The subprotocol that the server chose.
@@ -92,10 +88,7 @@ impl Client {
     pub fn assert_pongs(&self) {
         let mut pings = self.writer.pings().iter();
         for pong in self.reader.pongs() {
-            assert!(
-                pings.any(|ping| ping == pong),
-                "pong {pong:02x?} answers no ping, or too late"
-            );
+            assert!(pings.any(|ping| ping == pong), "pong {pong:02x?} answers no ping, or too late");
         }
     }
 }
@@ -171,10 +164,7 @@ impl Client {
     /// If the kernel refuses.
     #[track_caller]
     pub fn abort(self) {
-        let linger = libc::linger {
-            l_onoff: 1,
-            l_linger: 0,
-        };
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         // SAFETY: `linger` lives across the call and the length is its size; the descriptor is open.
         let result = unsafe {
             libc::setsockopt(

@@ -46,11 +46,7 @@ enum State {
     /// RFC 6455: inside a data frame, `left` bytes to come.
     Data { fin: bool, left: u64 },
     /// RFC 6455: inside a control frame.
-    Control {
-        opcode: u8,
-        len: usize,
-        payload: Vec<u8>,
-    },
+    Control { opcode: u8, len: usize, payload: Vec<u8> },
     /// hixie: between frames.
     Boundary,
     /// hixie: between `00` and `FF`.
@@ -102,9 +98,7 @@ impl Decoder {
                     1
                 }
                 State::Data { fin, left } => {
-                    let part = usize::try_from(*left)
-                        .unwrap_or(usize::MAX)
-                        .min(input.len());
+                    let part = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                     *left -= part as u64;
                     let end = (*left == 0).then_some(*fin);
                     self.payload(&input[..part])?;
@@ -113,11 +107,7 @@ impl Decoder {
                     }
                     part
                 }
-                State::Control {
-                    opcode,
-                    len,
-                    payload,
-                } => {
+                State::Control { opcode, len, payload } => {
                     payload.push(first);
                     if payload.len() == *len {
                         let (opcode, payload) = (*opcode, std::mem::take(payload));
@@ -134,11 +124,7 @@ impl Decoder {
                     1
                 }
                 State::Text => {
-                    let text = input
-                        .split(|&byte| byte == 0xFF)
-                        .next()
-                        .unwrap_or_default()
-                        .len();
+                    let text = input.split(|&byte| byte == 0xFF).next().unwrap_or_default().len();
                     self.text.decode(&input[..text], &mut self.out)?;
                     if text < input.len() {
                         self.text.end()?;
@@ -157,10 +143,7 @@ impl Decoder {
                     1
                 }
                 State::Closed => {
-                    return Err(format!(
-                        "{} bytes after the close: {input:02x?}",
-                        input.len()
-                    ));
+                    return Err(format!("{} bytes after the close: {input:02x?}", input.len()));
                 }
             };
             input = &input[taken..];
@@ -205,14 +188,10 @@ impl Decoder {
         }
         let len = match wanted {
             0 => u64::from(second),
-            _ => extended
-                .iter()
-                .fold(0, |len, &byte| len << 8 | u64::from(byte)),
+            _ => extended.iter().fold(0, |len, &byte| len << 8 | u64::from(byte)),
         };
         if len < least || len >> 63 != 0 {
-            return Err(format!(
-                "a length of {len} in {wanted} bytes is not the shortest form"
-            ));
+            return Err(format!("a length of {len} in {wanted} bytes is not the shortest form"));
         }
         let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
         if opcode >= CLOSE {
@@ -221,26 +200,15 @@ impl Decoder {
             }
             return match len {
                 0 => self.control(opcode, Vec::new()),
-                _ => Ok(State::Control {
-                    opcode,
-                    len: len as usize,
-                    payload: Vec::new(),
-                }),
+                _ => Ok(State::Control { opcode, len: len as usize, payload: Vec::new() }),
             };
         }
-        let data = if self.wire == Wire::Rfc6455Base64 {
-            0x1
-        } else {
-            0x2
-        };
+        let data = if self.wire == Wire::Rfc6455Base64 { 0x1 } else { 0x2 };
         match (opcode, self.in_message) {
             (CONTINUATION, true) => {}
             (opcode, false) if opcode == data => {}
             _ => {
-                return Err(format!(
-                    "opcode {opcode:x}, inside a message: {}",
-                    self.in_message
-                ));
+                return Err(format!("opcode {opcode:x}, inside a message: {}", self.in_message));
             }
         }
         if len == 0 {
@@ -261,14 +229,11 @@ impl Decoder {
                     None if payload.is_empty() => (None, [].as_slice()),
                     None => return Err("a Close with one byte".into()),
                 };
-                if code.is_some_and(|code| !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999))
-                {
-                    return Err(format!(
-                        "status code {code:?} may not be sent (section 7.4)"
-                    ));
+                if code.is_some_and(|code| !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)) {
+                    return Err(format!("status code {code:?} may not be sent (section 7.4)"));
                 }
-                let reason = String::from_utf8(reason.to_vec())
-                    .map_err(|_| "the reason of a Close is not UTF-8".to_owned())?;
+                let reason =
+                    String::from_utf8(reason.to_vec()).map_err(|_| "the reason of a Close is not UTF-8".to_owned())?;
                 self.close = Some(End::Close(code, reason));
                 return Ok(State::Closed);
             }
@@ -299,12 +264,9 @@ impl Base64 {
         let rest = self.held.split_off(self.held.len() / 4 * 4);
         let whole = std::mem::replace(&mut self.held, rest);
         self.padded = whole.ends_with(b"=");
-        STANDARD.decode_vec(&whole, to).map_err(|error| {
-            format!(
-                "not base64: {error} in {:?}",
-                String::from_utf8_lossy(&whole)
-            )
-        })
+        STANDARD
+            .decode_vec(&whole, to)
+            .map_err(|error| format!("not base64: {error} in {:?}", String::from_utf8_lossy(&whole)))
     }
 
     fn end(&mut self) -> Result<(), String> {
@@ -312,10 +274,7 @@ impl Base64 {
         if self.held.is_empty() {
             return Ok(());
         }
-        Err(format!(
-            "base64 ends inside a quantum: {:?}",
-            String::from_utf8_lossy(&self.held)
-        ))
+        Err(format!("base64 ends inside a quantum: {:?}", String::from_utf8_lossy(&self.held)))
     }
 }
 

@@ -49,29 +49,14 @@ pub(crate) fn frame(fin: bool, opcode: u8, payload: &[u8], rng: &mut Rng, to: &m
         }
     }
     // A key of zero is legal and hides mistakes in unmasking; it comes now and then.
-    let key = if rng.one_in(16) {
-        [0; 4]
-    } else {
-        (rng.bits() as u32).to_be_bytes()
-    };
+    let key = if rng.one_in(16) { [0; 4] } else { (rng.bits() as u32).to_be_bytes() };
     to.extend_from_slice(&key);
-    to.extend(
-        payload
-            .iter()
-            .zip(key.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    to.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
 }
 
 /// Appends `bytes` as a random sequence of messages, with everything between and inside them that carries no payload.
 /// The payloads of the pings are added to `pings`; each is another one.
-pub(crate) fn split(
-    wire: Wire,
-    bytes: &[u8],
-    rng: &mut Rng,
-    pings: &mut Vec<Vec<u8>>,
-    to: &mut Vec<u8>,
-) {
+pub(crate) fn split(wire: Wire, bytes: &[u8], rng: &mut Rng, pings: &mut Vec<Vec<u8>>, to: &mut Vec<u8>) {
     if wire == Wire::Plain {
         to.extend_from_slice(bytes);
         return;
@@ -99,11 +84,7 @@ fn fragments(wire: Wire, chunk: &[u8], rng: &mut Rng, pings: &mut Vec<Vec<u8>>, 
         text.as_bytes()
     } else {
         // Text from a client without the subprotocol `base64` carries its bytes as they are; it has to be UTF-8.
-        opcode = if rng.one_in(2) && std::str::from_utf8(chunk).is_ok() {
-            TEXT
-        } else {
-            BINARY
-        };
+        opcode = if rng.one_in(2) && std::str::from_utf8(chunk).is_ok() { TEXT } else { BINARY };
         chunk
     };
     for _ in 0..[0, 0, 1, 2, 4][rng.between(0, 4)] {

@@ -21,10 +21,7 @@ impl Reply {
     /// The value of a header, its name in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(given, _)| given.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -34,8 +31,7 @@ impl Reply {
     }
 
     pub(crate) fn parse(head: &[u8]) -> io::Result<Self> {
-        let text =
-            std::str::from_utf8(head).map_err(|_| invalid("the reply is not UTF-8".into()))?;
+        let text = std::str::from_utf8(head).map_err(|_| invalid("the reply is not UTF-8".into()))?;
         let mut lines = text.split("\r\n");
         let status = lines
             .next()
@@ -44,20 +40,12 @@ impl Reply {
         let headers = lines
             .take_while(|line| !line.is_empty())
             .map(|line| {
-                let (name, value) = line
-                    .split_once(':')
-                    .ok_or_else(|| invalid(format!("header line {line:?}")))?;
-                check(!line.contains('\n'), || {
-                    format!("a bare line feed in {line:?}")
-                })?;
+                let (name, value) = line.split_once(':').ok_or_else(|| invalid(format!("header line {line:?}")))?;
+                check(!line.contains('\n'), || format!("a bare line feed in {line:?}"))?;
                 Ok((name.to_owned(), value.trim().to_owned()))
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self {
-            status,
-            headers,
-            body: Vec::new(),
-        })
+        Ok(Self { status, headers, body: Vec::new() })
     }
 }
 
@@ -77,10 +65,7 @@ pub fn http(addr: impl ToSocketAddrs, request: &[u8]) -> io::Result<Reply> {
     client.try_send(request)?;
     let (head, rest) = read_head(client.stream())?;
     let body = read_to_end(client.stream())?;
-    Ok(Reply {
-        body: [rest, body].concat(),
-        ..Reply::parse(&head)?
-    })
+    Ok(Reply { body: [rest, body].concat(), ..Reply::parse(&head)? })
 }
 
 /// Reads up to the end of the stream; a reset ends it as well: a server that closes while bytes of ours are unread causes
@@ -103,12 +88,7 @@ pub(crate) fn read_head(mut stream: &TcpStream) -> io::Result<(Vec<u8>, Vec<u8>)
             return Ok((bytes, rest));
         }
         let n = stream.read(&mut piece)?;
-        check(n > 0, || {
-            format!(
-                "the connection ended in the reply: {:?}",
-                String::from_utf8_lossy(&bytes)
-            )
-        })?;
+        check(n > 0, || format!("the connection ended in the reply: {:?}", String::from_utf8_lossy(&bytes)))?;
         bytes.extend_from_slice(&piece[..n]);
     }
 }

@@ -66,10 +66,7 @@ impl Ports {
                 })
                 .collect();
             if locks.len() == usize::from(count) {
-                return Self {
-                    first,
-                    _locks: locks,
-                };
+                return Self { first, _locks: locks };
             }
         }
         panic!("no {count} free ports between {LOW} and {HIGH}");
@@ -86,20 +83,13 @@ impl Ports {
 /// # Panics
 /// If the kernel refuses.
 pub fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is valid for writing and lives across the call.
     let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: `limit` holds the limits just read and lives across the call.
     let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
-    assert!(
-        got == 0 && set == 0,
-        "RLIMIT_NOFILE: {}",
-        std::io::Error::last_os_error()
-    );
+    assert!(got == 0 && set == 0, "RLIMIT_NOFILE: {}", std::io::Error::last_os_error());
 }
 
 /// Whether a program could bind `port` without SO_REUSEADDR: std's listeners set it and would not notice the remains of
@@ -108,9 +98,7 @@ fn is_free(port: u16) -> bool {
     let address = libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
         sin_port: port.to_be(),
-        sin_addr: libc::in_addr {
-            s_addr: libc::INADDR_ANY,
-        },
+        sin_addr: libc::in_addr { s_addr: libc::INADDR_ANY },
         sin_zero: [0; 8],
     };
     // SAFETY: plain system call.
@@ -120,11 +108,7 @@ fn is_free(port: u16) -> bool {
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: `address` is a socket address of the given size and lives across the call.
     let result = unsafe {
-        libc::bind(
-            socket.as_raw_fd(),
-            (&raw const address).cast(),
-            size_of::<libc::sockaddr_in>() as libc::socklen_t,
-        )
+        libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_in>() as libc::socklen_t)
     };
     result == 0
 }

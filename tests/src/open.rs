@@ -93,10 +93,7 @@ impl Builder {
     /// # Errors
     /// Those of connect(2).
     pub fn begin(self, addr: impl ToSocketAddrs) -> io::Result<Pending> {
-        let addr = addr
-            .to_socket_addrs()?
-            .next()
-            .ok_or_else(|| io::Error::other("no address"))?;
+        let addr = addr.to_socket_addrs()?.next().ok_or_else(|| io::Error::other("no address"))?;
         let stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
@@ -106,14 +103,7 @@ impl Builder {
         if let Some(early) = &self.early {
             encode::message(self.wire, early, &mut rng, &mut request);
         }
-        Ok(Pending {
-            stream,
-            request,
-            sent: 0,
-            expected,
-            rng,
-            options: self,
-        })
+        Ok(Pending { stream, request, sent: 0, expected, rng, options: self })
     }
 
     fn request(&self, host: &str, rng: &mut Rng) -> (Vec<u8>, Expected) {
@@ -127,14 +117,7 @@ impl Builder {
         };
         line(format!("Host: {host}"));
         line("Connection: Upgrade".into());
-        line(format!(
-            "Upgrade: {}",
-            if self.wire.is_hixie() {
-                "WebSocket"
-            } else {
-                "websocket"
-            }
-        ));
+        line(format!("Upgrade: {}", if self.wire.is_hixie() { "WebSocket" } else { "websocket" }));
         let mut tail = Vec::new();
         let expected = match self.wire {
             Wire::Plain => Expected::Nothing,
@@ -145,16 +128,8 @@ impl Builder {
                 line(format!("Sec-WebSocket-Key1: {key1}"));
                 line(format!("Sec-WebSocket-Key2: {key2}"));
                 tail = rng.bytes(8);
-                let challenge = [
-                    &number1.to_be_bytes(),
-                    &number2.to_be_bytes(),
-                    tail.as_slice(),
-                ]
-                .concat();
-                Expected::Hixie76 {
-                    host: host.into(),
-                    answer: Md5::digest(challenge).to_vec(),
-                }
+                let challenge = [&number1.to_be_bytes(), &number2.to_be_bytes(), tail.as_slice()].concat();
+                Expected::Hixie76 { host: host.into(), answer: Md5::digest(challenge).to_vec() }
             }
             Wire::Rfc6455 | Wire::Rfc6455Base64 => {
                 let key = STANDARD.encode(rng.bytes(16));
@@ -162,24 +137,15 @@ impl Builder {
                 line(format!("Sec-WebSocket-Version: {}", self.version));
                 // RFC 6455 section 1.3.
                 let digest = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
-                Expected::Rfc6455 {
-                    accept: STANDARD.encode(digest),
-                }
+                Expected::Rfc6455 { accept: STANDARD.encode(digest) }
             }
         };
         if let Some(origin) = &self.origin {
             let old = self.wire.is_rfc6455() && self.version < 13;
-            line(format!(
-                "{}Origin: {origin}",
-                if old { "Sec-WebSocket-" } else { "" }
-            ));
+            line(format!("{}Origin: {origin}", if old { "Sec-WebSocket-" } else { "" }));
         }
         if let Some(protocols) = &self.protocols {
-            let prefix = if self.wire == Wire::Hixie75 {
-                ""
-            } else {
-                "Sec-"
-            };
+            let prefix = if self.wire == Wire::Hixie75 { "" } else { "Sec-" };
             line(format!("{prefix}WebSocket-Protocol: {protocols}"));
         }
         head.push_str("\r\n");
@@ -246,14 +212,8 @@ impl Pending {
                 let reply = Reply::parse(&head)?;
                 if reply.status != 101 {
                     let body = read_to_end(&self.stream)?;
-                    let refused = Reply {
-                        body: [rest, body].concat(),
-                        ..reply
-                    };
-                    return Err(io::Error::new(
-                        io::ErrorKind::ConnectionRefused,
-                        refused.to_string(),
-                    ));
+                    let refused = Reply { body: [rest, body].concat(), ..reply };
+                    return Err(io::Error::new(io::ErrorKind::ConnectionRefused, refused.to_string()));
                 }
                 if let Expected::Hixie76 { answer, .. } = expected {
                     while rest.len() < 16 {
@@ -263,9 +223,7 @@ impl Pending {
                     }
                     let after = rest.split_off(16);
                     let sent = std::mem::replace(&mut rest, after);
-                    check(&sent == answer, || {
-                        format!("answer {sent:02x?}, not {answer:02x?}")
-                    })?;
+                    check(&sent == answer, || format!("answer {sent:02x?}, not {answer:02x?}"))?;
                 }
                 (self.options.check_reply(expected, &head, &reply)?, rest)
             }
@@ -275,44 +233,27 @@ impl Pending {
 }
 
 impl Builder {
-    fn check_reply(
-        &self,
-        expected: &Expected,
-        head: &[u8],
-        reply: &Reply,
-    ) -> io::Result<Option<String>> {
+    fn check_reply(&self, expected: &Expected, head: &[u8], reply: &Reply) -> io::Result<Option<String>> {
         let is = |name: &str, value: &str| {
             let sent = reply.header(name);
-            check(sent == Some(value), || {
-                format!("{name} is {sent:?}, not {value:?}")
-            })
+            check(sent == Some(value), || format!("{name} is {sent:?}, not {value:?}"))
         };
         let prefix = match expected {
             Expected::Nothing => return Ok(None),
             Expected::Hixie75 { host } => {
                 // Draft 75 section 3.1 has the client compare these bytes one by one.
-                let start = b"HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n";
-                check(head.starts_with(start), || {
-                    format!("not draft 75: {}", String::from_utf8_lossy(head))
-                })?;
-                is(
-                    "WebSocket-Origin",
-                    self.origin.as_deref().unwrap_or_default(),
-                )?;
+                let start =
+                    b"HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n";
+                check(head.starts_with(start), || format!("not draft 75: {}", String::from_utf8_lossy(head)))?;
+                is("WebSocket-Origin", self.origin.as_deref().unwrap_or_default())?;
                 is("WebSocket-Location", &format!("ws://{host}{}", self.path))?;
                 ""
             }
             Expected::Hixie76 { host, .. } => {
                 is("Upgrade", "WebSocket")?;
                 is("Connection", "Upgrade")?;
-                is(
-                    "Sec-WebSocket-Origin",
-                    self.origin.as_deref().unwrap_or_default(),
-                )?;
-                is(
-                    "Sec-WebSocket-Location",
-                    &format!("ws://{host}{}", self.path),
-                )?;
+                is("Sec-WebSocket-Origin", self.origin.as_deref().unwrap_or_default())?;
+                is("Sec-WebSocket-Location", &format!("ws://{host}{}", self.path))?;
                 "Sec-"
             }
             Expected::Rfc6455 { accept } => {
@@ -323,24 +264,14 @@ impl Builder {
             }
         };
         let protocol = reply.header(&format!("{prefix}WebSocket-Protocol"));
-        let offered: Vec<&str> = self
-            .protocols
-            .iter()
-            .flat_map(|list| list.split(','))
-            .map(str::trim)
-            .collect();
-        check(
-            protocol.is_none_or(|protocol| offered.contains(&protocol)),
-            || format!("protocol {protocol:?} was not offered in {offered:?}"),
-        )?;
+        let offered: Vec<&str> = self.protocols.iter().flat_map(|list| list.split(',')).map(str::trim).collect();
+        check(protocol.is_none_or(|protocol| offered.contains(&protocol)), || {
+            format!("protocol {protocol:?} was not offered in {offered:?}")
+        })?;
         if self.wire == Wire::Rfc6455Base64 {
-            check(protocol == Some("base64"), || {
-                format!("protocol {protocol:?}, not base64")
-            })?;
+            check(protocol == Some("base64"), || format!("protocol {protocol:?}, not base64"))?;
         } else if self.wire == Wire::Rfc6455 && offered.contains(&"binary") {
-            check(protocol == Some("binary"), || {
-                format!("protocol {protocol:?}, not binary")
-            })?;
+            check(protocol == Some("binary"), || format!("protocol {protocol:?}, not binary"))?;
         }
         Ok(protocol.map(str::to_owned))
     }

@@ -29,9 +29,7 @@ pub fn launcher() -> PathBuf {
 /// If it is not there.
 #[must_use]
 pub fn script(file: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("apps")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps").join(file);
     assert!(path.is_file(), "{} is missing", path.display());
     path
 }
@@ -51,8 +49,7 @@ pub fn app(name: &str) -> PathBuf {
     }
     let source = script(&format!("{name}.c"));
     let directory = profile_directory().join("apps");
-    std::fs::create_dir_all(&directory)
-        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    std::fs::create_dir_all(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let program = directory.join(name);
     // Test processes may run side by side: each compiles under a name of its own, and rename replaces atomically.
     let draft = directory.join(format!("{name}.{}", std::process::id()));
@@ -69,21 +66,16 @@ pub fn app(name: &str) -> PathBuf {
         source.display(),
         String::from_utf8_lossy(&output.stderr)
     );
-    std::fs::rename(&draft, &program)
-        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    std::fs::rename(&draft, &program).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     built.insert(name.to_owned(), program.clone());
     program
 }
 
 /// The directory of the running test's profile, such as `target/debug`.
 pub(crate) fn profile_directory() -> PathBuf {
-    let test =
-        std::env::current_exe().unwrap_or_else(|error| panic!("no path of the test: {error}"));
+    let test = std::env::current_exe().unwrap_or_else(|error| panic!("no path of the test: {error}"));
     // target/PROFILE/deps/NAME-HASH
-    test.ancestors()
-        .nth(2)
-        .unwrap_or_else(|| panic!("{} is not in a target directory", test.display()))
-        .to_path_buf()
+    test.ancestors().nth(2).unwrap_or_else(|| panic!("{} is not in a target directory", test.display())).to_path_buf()
 }
 
 fn artefact(variable: &str, file: &str, package: &str) -> PathBuf {

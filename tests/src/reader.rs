@@ -21,12 +21,7 @@ pub struct Reader {
 impl Reader {
     /// `received` is what came behind the opening handshake.
     pub(crate) fn new(stream: TcpStream, wire: Wire, received: &[u8]) -> io::Result<Self> {
-        let mut reader = Self {
-            stream,
-            decoder: Decoder::new(wire),
-            end: None,
-            pongs_told: 0,
-        };
+        let mut reader = Self { stream, decoder: Decoder::new(wire), end: None, pongs_told: 0 };
         reader.receive(received)?;
         Ok(reader)
     }
@@ -46,10 +41,7 @@ impl Reader {
     /// If the stream ends before or nothing more comes until the deadline.
     #[track_caller]
     pub fn read_exact(&mut self, n: usize) -> Vec<u8> {
-        done(
-            &format!("read {n} bytes, {} have come", self.decoder.out.len()),
-            self.try_read_exact(n),
-        )
+        done(&format!("read {n} bytes, {} have come", self.decoder.out.len()), self.try_read_exact(n))
     }
 
     /// Exactly `n` bytes.
@@ -100,9 +92,7 @@ impl Reader {
     pub fn expect_fin(&mut self) {
         assert_eq!(self.read_to_end(), b"", "payload instead of the end");
         let deadline = Instant::now() + TIMEOUT;
-        while matches!(self.end, Some(End::Close(..)))
-            && done("wait for the FIN", self.receive_once(deadline))
-        {}
+        while matches!(self.end, Some(End::Close(..))) && done("wait for the FIN", self.receive_once(deadline)) {}
     }
 
     /// How the stream ended; `None` while it has not.
@@ -169,11 +159,7 @@ impl Reader {
         let mut piece = [0; 65_536];
         match self.stream.read(&mut piece) {
             Ok(0) => {
-                let end = if self.decoder.at_boundary() {
-                    End::Fin
-                } else {
-                    End::Cut
-                };
+                let end = if self.decoder.at_boundary() { End::Fin } else { End::Cut };
                 self.end.get_or_insert(end);
                 Ok(false)
             }
@@ -189,9 +175,9 @@ impl Reader {
     }
 
     fn receive(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.decoder.receive(bytes).map_err(|rule| {
-            io::Error::new(ErrorKind::InvalidData, format!("the server sent: {rule}"))
-        })?;
+        self.decoder
+            .receive(bytes)
+            .map_err(|rule| io::Error::new(ErrorKind::InvalidData, format!("the server sent: {rule}")))?;
         if self.end.is_none() {
             self.end.clone_from(&self.decoder.close);
         }

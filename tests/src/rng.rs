@@ -14,11 +14,7 @@ impl Rng {
     pub fn new(seed: u64) -> Self {
         // A zero state would stay zero; the odd constant spreads small seeds over all bits.
         let state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x2545_F491_4F6C_DD1D;
-        Self {
-            seed,
-            state: state.max(1),
-            told: true,
-        }
+        Self { seed, state: state.max(1), told: true }
     }
 
     /// The same without a word when a test fails: for what no test chooses, such as masks.

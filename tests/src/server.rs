@@ -117,8 +117,7 @@ impl Server {
             run.env_remove(name);
         }
         if mode == Mode::Wrapped {
-            run.env("LD_PRELOAD", library())
-                .env("WSWRAP_PORT", port.to_string());
+            run.env("LD_PRELOAD", library()).env("WSWRAP_PORT", port.to_string());
         }
         for (name, value) in command.get_envs() {
             match value {
@@ -136,8 +135,7 @@ impl Server {
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{what} cannot be started: {error}"));
-        let (Some(stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             unreachable!("three pipes were asked for");
         };
@@ -188,10 +186,7 @@ impl Server {
     /// If they do not come in time.
     #[track_caller]
     pub fn read_stdout(&self, n: usize) -> Vec<u8> {
-        self.stdout.take(
-            &format!("{n} bytes of stdout of {}", self.what),
-            |unread, _| (unread.len() >= n).then_some(n),
-        )
+        self.stdout.take(&format!("{n} bytes of stdout of {}", self.what), |unread, _| (unread.len() >= n).then_some(n))
     }
 
     /// The next line of its standard output, without the line end.
@@ -209,10 +204,7 @@ impl Server {
     /// If it does not end in time.
     #[track_caller]
     pub fn stdout_to_end(&self) -> Vec<u8> {
-        self.stdout.take(
-            &format!("the end of stdout of {}", self.what),
-            |unread, ended| ended.then_some(unread.len()),
-        )
+        self.stdout.take(&format!("the end of stdout of {}", self.what), |unread, ended| ended.then_some(unread.len()))
     }
 
     /// Kills the program and returns the rest of its standard error.
@@ -222,10 +214,9 @@ impl Server {
     #[track_caller]
     pub fn kill_for_stderr(&mut self) -> String {
         self.signal(libc::SIGKILL);
-        let rest = self.stderr.take(
-            &format!("the end of stderr of {}", self.what),
-            |unread, ended| ended.then_some(unread.len()),
-        );
+        let rest = self
+            .stderr
+            .take(&format!("the end of stderr of {}", self.what), |unread, ended| ended.then_some(unread.len()));
         String::from_utf8_lossy(&rest).into_owned()
     }
 
@@ -248,22 +239,13 @@ impl Server {
         assert_eq!(self.poll_exit(), None, "{} has ended", self.what);
         // SAFETY: plain system call; the process has not been waited for, so the number is still its own.
         let result = unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
-        assert_eq!(
-            result,
-            0,
-            "{}: {}",
-            self.what,
-            std::io::Error::last_os_error()
-        );
+        assert_eq!(result, 0, "{}: {}", self.what, std::io::Error::last_os_error());
     }
 
     fn poll_exit(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
             // A process that cannot be waited for is as good as gone.
-            self.status = self
-                .child
-                .try_wait()
-                .unwrap_or(Some(ExitStatus::from_raw(0xFF00)));
+            self.status = self.child.try_wait().unwrap_or(Some(ExitStatus::from_raw(0xFF00)));
         }
         self.status
     }
@@ -280,11 +262,7 @@ impl Drop for Server {
             for (name, capture) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
                 let bytes = capture.all();
                 let shown = &bytes[..bytes.len().min(4000)];
-                eprintln!(
-                    "{name}, {} bytes: {}",
-                    bytes.len(),
-                    String::from_utf8_lossy(shown)
-                );
+                eprintln!("{name}, {} bytes: {}", bytes.len(), String::from_utf8_lossy(shown));
             }
         }
     }
@@ -292,13 +270,9 @@ impl Drop for Server {
 
 #[track_caller]
 fn line(capture: &Capture, what: &str) -> String {
-    let bytes = capture.take(what, |unread, ended| {
-        match unread.iter().position(|&byte| byte == b'\n') {
-            Some(at) => Some(at + 1),
-            None => (ended && !unread.is_empty()).then_some(unread.len()),
-        }
+    let bytes = capture.take(what, |unread, ended| match unread.iter().position(|&byte| byte == b'\n') {
+        Some(at) => Some(at + 1),
+        None => (ended && !unread.is_empty()).then_some(unread.len()),
     });
-    String::from_utf8_lossy(&bytes)
-        .trim_end_matches('\n')
-        .to_owned()
+    String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()
 }

@@ -12,10 +12,7 @@ use crate::{Mode, Rng, Server, Wire};
 /// # Panics
 /// If a transcript differs from that of the bare program.
 #[track_caller]
-pub fn twin<T: PartialEq + Debug>(
-    command: impl Fn() -> Command,
-    script: impl Fn(&mut Server, Wire, &mut Rng) -> T,
-) {
+pub fn twin<T: PartialEq + Debug>(command: impl Fn() -> Command, script: impl Fn(&mut Server, Wire, &mut Rng) -> T) {
     let run = |wire: Wire| {
         eprintln!("twin: {wire:?}");
         let mut server = Server::start(Mode::of(wire), &mut command());
@@ -24,9 +21,6 @@ pub fn twin<T: PartialEq + Debug>(
     let bare = run(Wire::Plain);
     for wire in Wire::selected() {
         let wrapped = run(wire);
-        assert_eq!(
-            wrapped, bare,
-            "{wire:?} (left) against the bare program (right)"
-        );
+        assert_eq!(wrapped, bare, "{wire:?} (left) against the bare program (right)");
     }
 }

@@ -17,12 +17,7 @@ pub enum Wire {
 
 impl Wire {
     /// Every wire that is a WebSocket.
-    pub const WEBSOCKET: [Self; 4] = [
-        Self::Hixie75,
-        Self::Hixie76,
-        Self::Rfc6455,
-        Self::Rfc6455Base64,
-    ];
+    pub const WEBSOCKET: [Self; 4] = [Self::Hixie75, Self::Hixie76, Self::Rfc6455, Self::Rfc6455Base64];
 
     /// The WebSocket wires to test: all, or those that `WSTESTS_WIRES` names (as in `Debug`, comma-separated), or none of
     /// them when it is empty. For work on one dialect.
@@ -38,15 +33,9 @@ impl Wire {
             Self::WEBSOCKET
                 .into_iter()
                 .find(|wire| format!("{wire:?}") == name)
-                .unwrap_or_else(|| {
-                    panic!("WSTESTS_WIRES: {name:?} is none of {:?}", Self::WEBSOCKET)
-                })
+                .unwrap_or_else(|| panic!("WSTESTS_WIRES: {name:?} is none of {:?}", Self::WEBSOCKET))
         };
-        names
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(find)
-            .collect()
+        names.split(',').filter(|name| !name.is_empty()).map(find).collect()
     }
 
     /// Whether this is one of the two early drafts (frames between `00` and `FF`).

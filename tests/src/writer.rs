@@ -17,12 +17,7 @@ pub struct Writer {
 
 impl Writer {
     pub(crate) fn new(stream: TcpStream, wire: Wire, rng: Rng) -> Self {
-        Self {
-            stream,
-            wire,
-            rng,
-            pings: Vec::new(),
-        }
+        Self { stream, wire, rng, pings: Vec::new() }
     }
 
     /// The payloads of the pings sent so far.
@@ -62,11 +57,7 @@ impl Writer {
         let mut rest = wire.as_slice();
         while !rest.is_empty() {
             // Single bytes are the hardest test, but a megabyte of them would take its time: few cuts in a long rest.
-            let most = if rng.one_in(3) || rest.len() < 2000 {
-                20
-            } else {
-                rest.len().min(100_000)
-            };
+            let most = if rng.one_in(3) || rest.len() < 2000 { 20 } else { rest.len().min(100_000) };
             let (segment, after) = rest.split_at(rng.between(1, most.min(rest.len())));
             rest = after;
             done("send", self.put(segment));
@@ -79,10 +70,7 @@ impl Writer {
     /// If sending fails or the payload is above 125 bytes.
     #[track_caller]
     pub fn ping(&mut self, payload: &[u8]) {
-        assert!(
-            payload.len() <= 125,
-            "a control frame carries 125 bytes at most"
-        );
+        assert!(payload.len() <= 125, "a control frame carries 125 bytes at most");
         if self.wire.is_rfc6455() {
             self.pings.push(payload.to_vec());
             self.frame(true, encode::PING, payload);

@@ -9,11 +9,7 @@ fn decode(wire: Wire, stream: &[u8]) -> Result<(Vec<u8>, Option<End>, bool), Str
         for piece in pieces {
             decoder.receive(piece)?;
         }
-        Ok((
-            decoder.out.clone(),
-            decoder.close.clone(),
-            decoder.at_boundary(),
-        ))
+        Ok((decoder.out.clone(), decoder.close.clone(), decoder.at_boundary()))
     };
     let whole: Result<_, String> = run(&mut std::iter::once(stream));
     let bytes: Result<_, String> = run(&mut stream.chunks(1));
@@ -31,50 +27,16 @@ fn legal_streams_are_decoded() {
     type Case = (Wire, &'static [u8], &'static [u8], Option<End>, bool);
     let cases: [Case; 8] = [
         (Wire::Plain, b"\x00\xFF", b"\x00\xFF", None, true),
-        (
-            Wire::Hixie75,
-            b"\x00aGVsbG8=\xFF\x00\xFF\x00aGk=\xFF",
-            b"hellohi",
-            None,
-            true,
-        ),
-        (
-            Wire::Hixie76,
-            b"\x00aGVsbG8=\xFF\xFF\x00",
-            b"hello",
-            close(None),
-            true,
-        ),
+        (Wire::Hixie75, b"\x00aGVsbG8=\xFF\x00\xFF\x00aGk=\xFF", b"hellohi", None, true),
+        (Wire::Hixie76, b"\x00aGVsbG8=\xFF\xFF\x00", b"hello", close(None), true),
         (Wire::Hixie76, b"\x00aGVs", b"hel", None, false),
-        (
-            Wire::Rfc6455,
-            b"\x82\x05Hello\x88\x02\x03\xE8",
-            b"Hello",
-            close(Some(1000)),
-            true,
-        ),
-        (
-            Wire::Rfc6455,
-            b"\x02\x03Hel\x89\x00\x80\x02lo\x88\x00",
-            b"Hello",
-            close(None),
-            true,
-        ),
+        (Wire::Rfc6455, b"\x82\x05Hello\x88\x02\x03\xE8", b"Hello", close(Some(1000)), true),
+        (Wire::Rfc6455, b"\x02\x03Hel\x89\x00\x80\x02lo\x88\x00", b"Hello", close(None), true),
         (Wire::Rfc6455, b"\x82\x05He", b"He", None, false),
-        (
-            Wire::Rfc6455Base64,
-            b"\x01\x05aGVsb\x80\x03G8=",
-            b"hello",
-            None,
-            true,
-        ),
+        (Wire::Rfc6455Base64, b"\x01\x05aGVsb\x80\x03G8=", b"hello", None, true),
     ];
     for (wire, stream, payload, end, boundary) in cases {
-        assert_eq!(
-            decode(wire, stream),
-            Ok((payload.to_vec(), end, boundary)),
-            "{stream:02x?}"
-        );
+        assert_eq!(decode(wire, stream), Ok((payload.to_vec(), end, boundary)), "{stream:02x?}");
     }
 }
 

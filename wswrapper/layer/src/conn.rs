@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use parking_lot::{Condvar, Mutex};
 use wsproto::{Accepted, Dialect, Encoding, Receiver, Sender};
 
+use crate::hub::Start;
 use crate::owners::Owners;
 use crate::slots::Recycle;
 use crate::sys::{Errno, PeerAddr};
@@ -84,9 +85,10 @@ pub struct About {
 
 impl Conn {
     /// Begins a connection in an unused object.
-    pub fn open(&self, accepted: &Accepted, about: Option<Box<About>>) {
+    pub fn open(&self, accepted: &Accepted, start: Start, about: Option<Box<About>>) {
         *self.receive.lock() = Receive {
-            decoder: Receiver::new(accepted.dialect, accepted.encoding),
+            decoder: start.decoder,
+            skip: start.skip,
             plain: (accepted.dialect, accepted.encoding) == (Dialect::Rfc6455, Encoding::Binary),
             about,
             ..Receive::default()

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use libc::{EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, c_int, epoll_event};
-use wsproto::{Accepted, Handshake, Progress};
+use wsproto::{Accepted, Dialect, Encoding, Handshake, Progress, Receiver};
 
 use crate::Layer;
 use crate::slots::Slot;
@@ -63,6 +63,22 @@ pub struct Ready {
     pub nonblock: c_int,
     /// It has not the number that the kernel gave it.
     pub moved: bool,
+    /// Where its stream stands.
+    pub start: Start,
+}
+
+/// Where the stream of a connection stands when its handshake is done.
+pub struct Start {
+    /// The decoder, which may have seen a first frame's header.
+    pub decoder: Receiver,
+    /// Bytes at the front of the kernel's queue that are done with: the request and that header. Payload follows them.
+    pub skip: usize,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Start { decoder: Receiver::new(Dialect::Rfc6455, Encoding::Binary), skip: 0 }
+    }
 }
 
 struct Pending {
@@ -86,7 +102,7 @@ enum Stage {
 }
 
 enum Then {
-    HandOut(Box<Accepted>),
+    HandOut(Box<Accepted>, Start),
     Linger,
     Close,
 }
@@ -94,7 +110,7 @@ enum Then {
 /// What a step of a handshake came to.
 enum Outcome {
     Waiting(Stage),
-    Ready(Box<Accepted>),
+    Ready(Box<Accepted>, Start),
     Gone,
 }
 
@@ -323,13 +339,13 @@ impl<S: Sys> Layer<S> {
                 pending.stage = stage;
                 Some(pending)
             }
-            Outcome::Ready(accepted) => {
+            Outcome::Ready(accepted, start) => {
                 if let (Some(epoll), true) = (hub.epoll, pending.watched) {
                     let _ = self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_DEL, pending.fd, None);
                 }
                 let Pending { fd, peer, nonblock, watched: moved, .. } = pending;
                 self.ready.fetch_add(1, Ordering::AcqRel);
-                hub.ready.push_back(Ready { fd, peer, accepted, nonblock, moved });
+                hub.ready.push_back(Ready { fd, peer, accepted, nonblock, moved, start });
                 None
             }
             Outcome::Gone => {
@@ -351,7 +367,17 @@ impl<S: Sys> Layer<S> {
             };
             let mut reply = Vec::new();
             let input = buf.get(..n).unwrap_or_default();
-            let (used, progress) = handshake.receive(input, &self.config.policy, &mut reply);
+            let (mut used, progress) = handshake.receive(input, &self.config.policy, &mut reply);
+            let mut start = Start::default();
+            if let Progress::Accepted(accepted) = &progress {
+                start.decoder = Receiver::new(accepted.dialect, accepted.encoding);
+                let mut decoder = start.decoder.clone();
+                let seen = used + decoder.receive(buf.get_mut(used..n).unwrap_or_default(), &mut []).consumed;
+                if seen < n && decoder.end().is_none() {
+                    // Payload has come along: the read that takes it takes what is in front of it, too.
+                    (start, used) = (Start { decoder, skip: seen }, 0);
+                }
+            }
             if used > 0 && self.sys.discard(fd, used).is_err() {
                 return Outcome::Gone;
             }
@@ -361,7 +387,7 @@ impl<S: Sys> Layer<S> {
                 }
                 Progress::Incomplete => {}
                 Progress::Accepted(accepted) => {
-                    return self.answer(fd, reply, Then::HandOut(accepted));
+                    return self.answer(fd, reply, Then::HandOut(accepted, start));
                 }
                 Progress::Refused(refusal) => {
                     self.refuse_line(peer, &refusal);
@@ -383,7 +409,7 @@ impl<S: Sys> Layer<S> {
             }
         }
         match then {
-            Then::HandOut(accepted) => Outcome::Ready(accepted),
+            Then::HandOut(accepted, start) => Outcome::Ready(accepted, start),
             Then::Close => Outcome::Gone,
             Then::Linger => {
                 let _ = self.sys.shutdown(fd, libc::SHUT_WR);

@@ -19,8 +19,9 @@ const MAX_OVERHEAD: usize = 125;
 /// Most bytes that a look at the queue leaves there although the decoder has seen them: see [`crate::ready`].
 pub(crate) const SKIP_MAX: usize = 16;
 
-/// Rests of frames below this size are received by way of the stack: a plain recv costs less than a vectored one.
-const BLOCK: usize = 512;
+/// Rests of frames that fit with their surroundings into this much are received by way of the stack: a plain recv costs less
+/// than a vectored one.
+const BLOCK: usize = 1024;
 
 impl<S: Sys> Layer<S> {
     /// Delivers what the kernel has, without waiting.
@@ -34,7 +35,11 @@ impl<S: Sys> Layer<S> {
                 return Step::Full;
             }
             let rest = usize::try_from(receive.decoder.verbatim()).unwrap_or(usize::MAX);
-            let small = rest < BLOCK && rest <= cursor.left();
+            let small = rest <= cursor.left() && rest.saturating_add(receive.skip + NEXT_HEADER) <= BLOCK;
+            if !small && receive.skip > SKIP_MAX {
+                // A request that early payload followed.
+                self.discard(conn, fd, receive, receive.skip);
+            }
             let step = if rest > 0 && (first || !small) {
                 first = false;
                 match small {
@@ -61,7 +66,7 @@ impl<S: Sys> Layer<S> {
         cursor: &mut Cursor<'_, '_>,
         rest: usize,
     ) -> Option<Step> {
-        let mut buf = [0; SKIP_MAX + BLOCK + NEXT_HEADER];
+        let mut buf = [0; BLOCK];
         let asked = receive.skip + rest + NEXT_HEADER;
         let buf = buf.get_mut(..asked).unwrap_or_default();
         let n = match self.sys.recv(fd, buf, libc::MSG_DONTWAIT) {
