@@ -85,8 +85,7 @@ fn novnc_in_chromium_shows_the_desktop_and_types_on_it() {
 fn the_server_greets_in_every_dialect_and_vncserver_kill_ends_the_connection() {
     let desktop = Desktop::start(&launcher(), PATTERN);
     let mut clients = Wire::WEBSOCKET.map(|wire| {
-        let mut client =
-            Client::connect(("127.0.0.1", desktop.port()), wire).expect("the opening handshake");
+        let mut client = Client::connect(("127.0.0.1", desktop.port()), wire).expect("the opening handshake");
         assert_eq!(client.read_exact(GREETING.len()), GREETING, "{wire:?}");
         // The version is answered by the list of security types, here the one of a desktop with a password:
         // RFC 6143, sections 7.1.2 and 7.2.2.
@@ -115,9 +114,7 @@ fn screenshot() {
     browser.type_keys(SHOWCASE_KEYS);
     viewer.wait_for(&[SHOWCASE_WINDOW]);
     viewer.wait_for_rest();
-    let picture = STANDARD
-        .decode(browser.screenshot())
-        .expect("a picture in base64");
+    let picture = STANDARD.decode(browser.screenshot()).expect("a picture in base64");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/novnc.png");
     std::fs::write(&file, picture).expect("docs/ is writable");
 }

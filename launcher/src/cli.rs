@@ -102,9 +102,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Request, Failure> {
     };
     let mut words = options.program.into_iter();
     let Some(program) = words.next() else {
-        return Err(Failure::usage(
-            "PROGRAM is missing; see `wswrap --help`".into(),
-        ));
+        return Err(Failure::usage("PROGRAM is missing; see `wswrap --help`".into()));
     };
     Ok(Request::Start(Config {
         program,
@@ -128,9 +126,7 @@ impl Config {
         }
         match &self.log {
             Some(log) => set.push(("WSWRAP_LOG", log.clone())),
-            None if std::env::var_os("WSWRAP_LOG").is_none() => {
-                set.push(("WSWRAP_LOG", STDERR.into()))
-            }
+            None if std::env::var_os("WSWRAP_LOG").is_none() => set.push(("WSWRAP_LOG", STDERR.into())),
             None => {}
         }
         if let Some(dialects) = &self.dialects {
@@ -158,14 +154,9 @@ fn log(value: OsString) -> Result<OsString, String> {
     let can = if path.exists() {
         !path.is_dir() && sys::writable(&path)
     } else {
-        path.parent()
-            .is_some_and(|dir| dir.is_dir() && sys::writable(dir))
+        path.parent().is_some_and(|dir| dir.is_dir() && sys::writable(dir))
     };
-    if can {
-        Ok(path.into())
-    } else {
-        Err("cannot write there: name a file in a directory of yours, or stderr".into())
-    }
+    if can { Ok(path.into()) } else { Err("cannot write there: name a file in a directory of yours, or stderr".into()) }
 }
 
 /// One origin as browsers send it. The list that the library takes has spaces between them.
@@ -184,11 +175,7 @@ fn one_line(error: &clap::Error) -> String {
         return format!("missing {}; see `wswrap --help`", missing.join(" "));
     }
     let text = error.to_string();
-    let what = text
-        .trim_start_matches("error: ")
-        .lines()
-        .next()
-        .unwrap_or_default();
+    let what = text.trim_start_matches("error: ").lines().next().unwrap_or_default();
     format!("{}; see `wswrap --help`", shown(what))
 }
 
@@ -198,13 +185,7 @@ mod tests {
     use clap::CommandFactory;
 
     fn request(words: &[&str]) -> Result<Request, Failure> {
-        parse(
-            [&["wswrap"], words]
-                .concat()
-                .into_iter()
-                .map(OsString::from)
-                .collect(),
-        )
+        parse([&["wswrap"], words].concat().into_iter().map(OsString::from).collect())
     }
 
     fn config(words: &[&str]) -> Config {
@@ -230,16 +211,8 @@ mod tests {
     #[test]
     fn all_behind_the_program_belongs_to_it() {
         let cases: [(&[&str], &str, &[&str]); 6] = [
-            (
-                &["5901", "vncserver", "-geometry", "640x480", ":1"],
-                "vncserver",
-                &["-geometry", "640x480", ":1"],
-            ),
-            (
-                &["-v", "5901", "nc", "-v", "--help", "--log"],
-                "nc",
-                &["-v", "--help", "--log"],
-            ),
+            (&["5901", "vncserver", "-geometry", "640x480", ":1"], "vncserver", &["-geometry", "640x480", ":1"]),
+            (&["-v", "5901", "nc", "-v", "--help", "--log"], "nc", &["-v", "--help", "--log"]),
             (&["5901", "nc", "--", "-v"], "nc", &["--", "-v"]),
             (&["--", "5901", "nc", "-v", "--"], "nc", &["-v", "--"]),
             (&["5901", "--", "-odd", "-v"], "-odd", &["-v"]),
@@ -247,11 +220,7 @@ mod tests {
         ];
         for (words, program, args) in cases {
             let config = config(words);
-            assert_eq!(
-                (config.program.to_str(), config.args.len()),
-                (Some(program), args.len()),
-                "{words:?}"
-            );
+            assert_eq!((config.program.to_str(), config.args.len()), (Some(program), args.len()), "{words:?}");
             assert!(config.args.iter().eq(args), "{words:?}: {:?}", config.args);
         }
         assert!(config(&["-v", "-v", "5901", "nc"]).verbose);
@@ -273,10 +242,7 @@ mod tests {
             "5901,6000-6010",
             "nc",
         ]);
-        let log = std::env::current_dir()
-            .expect("a directory")
-            .join("x.log")
-            .into_os_string();
+        let log = std::env::current_dir().expect("a directory").join("x.log").into_os_string();
         let expected = [
             ("WSWRAP_PORT", OsString::from("5901,6000-6010")),
             ("WSWRAP_VERBOSE", "1".into()),
@@ -290,9 +256,7 @@ mod tests {
 
     #[test]
     fn bad_usage_is_one_line() {
-        for port in [
-            "0", "65536", "http", "", "5901-", "7-6", "+80", "1,,2", "-1",
-        ] {
+        for port in ["0", "65536", "http", "", "5901-", "7-6", "+80", "1,,2", "-1"] {
             assert!(refusal(&[port, "nc"]).contains(port), "{port}");
         }
         assert!(refusal(&[]).contains("PORT"));
@@ -306,20 +270,15 @@ mod tests {
         assert!(refusal(&["--log", "/", "5901", "nc"]).contains("cannot write"));
         assert!(refusal(&["--log", "/no/such/dir/x", "5901", "nc"]).contains("cannot write"));
         for secs in ["0", "-1", "soon", "86401", "1.5"] {
-            assert!(
-                refusal(&["--handshake-timeout", secs, "5901", "nc"]).contains(secs),
-                "{secs}"
-            );
+            assert!(refusal(&["--handshake-timeout", secs, "5901", "nc"]).contains(secs), "{secs}");
         }
     }
 
     #[test]
     fn help_and_version_are_told() {
-        for (option, text) in [
-            ("--help", "wswrap [OPTIONS] PORT"),
-            ("-V", "wswrap "),
-            ("--version", env!("CARGO_PKG_VERSION")),
-        ] {
+        for (option, text) in
+            [("--help", "wswrap [OPTIONS] PORT"), ("-V", "wswrap "), ("--version", env!("CARGO_PKG_VERSION"))]
+        {
             match request(&[option]) {
                 Ok(Request::Tell(told)) => assert!(told.contains(text), "{told}"),
                 other => panic!("{option}: {other:?}"),

@@ -32,11 +32,7 @@ impl fmt::Display for Target {
             other => write!(f, "ELF machine {other}")?,
         }
         write!(f, " {}-bit", if self.is_64 { 64 } else { 32 })?;
-        if self.big_endian {
-            f.write_str(" big-endian")
-        } else {
-            Ok(())
-        }
+        if self.big_endian { f.write_str(" big-endian") } else { Ok(()) }
     }
 }
 
@@ -57,9 +53,7 @@ pub struct Elf {
 /// Reads the headers of `file`, whose first bytes are `MAGIC`. The error says what is wrong with the file.
 pub fn read(file: File) -> Result<Elf, String> {
     let data = &ReadCache::new(file);
-    let class = data
-        .read_at::<u8>(4)
-        .map_err(|()| String::from("too short"))?;
+    let class = data.read_at::<u8>(4).map_err(|()| String::from("too short"))?;
     match *class {
         elf::ELFCLASS32 => headers::<FileHeader32<Endianness>>(data),
         elf::ELFCLASS64 => headers::<FileHeader64<Endianness>>(data),
@@ -68,9 +62,7 @@ pub fn read(file: File) -> Result<Elf, String> {
     .map_err(|e| e.to_string())
 }
 
-fn headers<H: FileHeader<Endian = Endianness>>(
-    data: &ReadCache<File>,
-) -> object::read::Result<Elf> {
+fn headers<H: FileHeader<Endian = Endianness>>(data: &ReadCache<File>) -> object::read::Result<Elf> {
     let header = H::parse(data)?;
     let endian = header.endian()?;
     let mut found = Elf {
@@ -99,18 +91,10 @@ mod tests {
     use std::io::{Seek, Write};
 
     fn file(bytes: &[u8]) -> File {
-        let path = std::env::temp_dir().join(format!(
-            "wswrap-elf-{}-{:?}",
-            std::process::id(),
-            std::thread::current().id()
-        ));
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .expect("a scratch file");
+        let path =
+            std::env::temp_dir().join(format!("wswrap-elf-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(true).open(&path).expect("a scratch file");
         std::fs::remove_file(&path).expect("its name is not needed");
         file.write_all(bytes).expect("written");
         file.rewind().expect("rewound");
@@ -134,10 +118,7 @@ mod tests {
         let bytes = own_bytes();
         let headers = 64 + 56 * usize::from(bytes[56]);
         for length in 0..headers {
-            assert!(
-                read(file(&bytes[..length])).is_err(),
-                "{length} bytes were taken for a program"
-            );
+            assert!(read(file(&bytes[..length])).is_err(), "{length} bytes were taken for a program");
         }
         assert!(read(file(&bytes[..headers])).is_ok());
     }

@@ -31,19 +31,13 @@ pub struct Library {
 impl Library {
     /// Looks in the places that belong to the running launcher.
     pub fn find() -> Result<Self, Failure> {
-        let own = std::env::current_exe().map_err(|e| {
-            Failure::own(format!(
-                "cannot tell where wswrap is: {e}: is /proc mounted?"
-            ))
-        })?;
+        let own = std::env::current_exe()
+            .map_err(|e| Failure::own(format!("cannot tell where wswrap is: {e}: is /proc mounted?")))?;
         Self::find_from(own.parent().unwrap_or(Path::new("/")))
     }
 
     fn find_from(home: &Path) -> Result<Self, Failure> {
-        let found = PLACES
-            .iter()
-            .map(|place| home.join(place).join(NAME))
-            .find(|path| path.is_file());
+        let found = PLACES.iter().map(|place| home.join(place).join(NAME)).find(|path| path.is_file());
         let Some(path) = found else {
             return Err(Failure::own(format!(
                 "{NAME} not found: neither in {home} nor in {home}/../lib: put it beside wswrap, or in a checkout run \
@@ -51,16 +45,8 @@ impl Library {
                 home = shown(home)
             )));
         };
-        let broken = |why: String| {
-            Failure::own(format!(
-                "{}: {why}: build or install it again",
-                shown(&path)
-            ))
-        };
-        let elf = File::open(&path)
-            .map_err(|e| e.to_string())
-            .and_then(elf::read)
-            .map_err(&broken)?;
+        let broken = |why: String| Failure::own(format!("{}: {why}: build or install it again", shown(&path)));
+        let elf = File::open(&path).map_err(|e| e.to_string()).and_then(elf::read).map_err(&broken)?;
         if !(elf.loadable && elf.dynamic) {
             return Err(broken("not a shared library".into()));
         }
@@ -69,32 +55,18 @@ impl Library {
         let dir = match path.parent() {
             Some(dir) if path.file_name() == Some(OsStr::new(NAME)) => dir,
             _ => {
-                return Err(broken(format!(
-                    "a link to {}, which is not named {NAME}",
-                    shown(&path)
-                )));
+                return Err(broken(format!("a link to {}, which is not named {NAME}", shown(&path))));
             }
         };
-        Ok(Self {
-            dir: dir.to_owned(),
-            elf,
-        })
+        Ok(Self { dir: dir.to_owned(), elf })
     }
 
     /// The value for `LD_PRELOAD`: this library first, then what `present` (the value so far) holds, without any copy of
     /// this library.
     pub fn preload(&self, present: Option<&OsStr>) -> Result<OsString, Failure> {
-        let dir = if loader_takes(&self.dir) {
-            self.dir.clone()
-        } else {
-            self.alias()?
-        };
+        let dir = if loader_takes(&self.dir) { self.dir.clone() } else { self.alias()? };
         let mut value = dir.join(NAME).into_os_string().into_vec();
-        for other in present
-            .unwrap_or_default()
-            .as_bytes()
-            .split(|b| b" :".contains(b))
-        {
+        for other in present.unwrap_or_default().as_bytes().split(|b| b" :".contains(b)) {
             let copy = Path::new(OsStr::from_bytes(other)).file_name() == Some(OsStr::new(NAME));
             if !other.is_empty() && !copy {
                 value.push(b':');
@@ -161,10 +133,7 @@ impl Library {
 /// Can `dir` stand in `LD_PRELOAD`? ld.so(8) splits the list at spaces and colons, which cannot be escaped, and expands
 /// `$ORIGIN`, `$LIB` and `$PLATFORM`.
 fn loader_takes(dir: &Path) -> bool {
-    !dir.as_os_str()
-        .as_bytes()
-        .iter()
-        .any(|b| b" :$".contains(b))
+    !dir.as_os_str().as_bytes().iter().any(|b| b" :$".contains(b))
 }
 
 #[cfg(test)]
@@ -176,8 +145,7 @@ mod tests {
 
     impl Scratch {
         fn new(name: &str) -> Self {
-            let dir =
-                std::env::temp_dir().join(format!("wswrap-unit-{}-{name}", std::process::id()));
+            let dir = std::env::temp_dir().join(format!("wswrap-unit-{}-{name}", std::process::id()));
             fs::create_dir(&dir).expect("a scratch directory");
             Self(dir)
         }
@@ -191,34 +159,20 @@ mod tests {
 
     fn library(dir: &str) -> Library {
         let elf = elf::read(File::open("/proc/self/exe").expect("this program")).expect("sound");
-        Library {
-            dir: dir.into(),
-            elf,
-        }
+        Library { dir: dir.into(), elf }
     }
 
     #[test]
     fn ours_is_first_and_once() {
         let value = |present: Option<&str>| {
-            let value = library("/opt/ws")
-                .preload(present.map(OsStr::new))
-                .expect("a plain path");
+            let value = library("/opt/ws").preload(present.map(OsStr::new)).expect("a plain path");
             value.into_string().expect("plain")
         };
         assert_eq!(value(None), "/opt/ws/libwswrapper.so");
         assert_eq!(value(Some("")), "/opt/ws/libwswrapper.so");
-        assert_eq!(
-            value(Some("a.so:/b/c.so d.so")),
-            "/opt/ws/libwswrapper.so:a.so:/b/c.so:d.so"
-        );
-        assert_eq!(
-            value(Some("a.so:/opt/ws/libwswrapper.so")),
-            "/opt/ws/libwswrapper.so:a.so"
-        );
-        assert_eq!(
-            value(Some("/old/libwswrapper.so: :a.so")),
-            "/opt/ws/libwswrapper.so:a.so"
-        );
+        assert_eq!(value(Some("a.so:/b/c.so d.so")), "/opt/ws/libwswrapper.so:a.so:/b/c.so:d.so");
+        assert_eq!(value(Some("a.so:/opt/ws/libwswrapper.so")), "/opt/ws/libwswrapper.so:a.so");
+        assert_eq!(value(Some("/old/libwswrapper.so: :a.so")), "/opt/ws/libwswrapper.so:a.so");
     }
 
     #[test]
@@ -236,23 +190,13 @@ mod tests {
         let library = library("/opt/a b");
         let alias = library.alias_in(&home).expect("a link");
         assert!(loader_takes(&alias));
-        assert_eq!(
-            fs::read_link(&alias).expect("a link"),
-            Path::new("/opt/a b")
-        );
+        assert_eq!(fs::read_link(&alias).expect("a link"), Path::new("/opt/a b"));
         assert_eq!(library.alias_in(&home).expect("the same link"), alias);
         fs::remove_file(&alias).expect("removed");
         symlink("/elsewhere", &alias).expect("a stale link");
         assert_eq!(library.alias_in(&home).expect("mended"), alias);
-        assert_eq!(
-            fs::read_link(&alias).expect("a link"),
-            Path::new("/opt/a b")
-        );
-        assert_eq!(
-            fs::read_dir(&home).expect("listed").count(),
-            1,
-            "nothing else is left behind"
-        );
+        assert_eq!(fs::read_link(&alias).expect("a link"), Path::new("/opt/a b"));
+        assert_eq!(fs::read_dir(&home).expect("listed").count(), 1, "nothing else is left behind");
     }
 
     #[test]
@@ -273,19 +217,13 @@ mod tests {
         fs::create_dir_all(scratch.0.join("lib")).expect("lib");
         fs::create_dir_all(&home).expect("bin");
         let failure = Library::find_from(&home).expect_err("none there");
-        assert!(
-            failure.to_string().starts_with("libwswrapper.so not found"),
-            "{failure}"
-        );
+        assert!(failure.to_string().starts_with("libwswrapper.so not found"), "{failure}");
         assert_eq!(failure.status(), 125);
         fs::write(scratch.0.join("lib").join(NAME), b"\x7fELF").expect("written");
         let failure = Library::find_from(&home).expect_err("cut off");
         assert!(failure.to_string().contains("too short"), "{failure}");
         fs::copy("/proc/self/exe", scratch.0.join("lib").join(NAME)).expect("copied");
         let library = Library::find_from(&home).expect("an ELF file with PT_DYNAMIC");
-        assert_eq!(
-            library.dir,
-            scratch.0.join("lib").canonicalize().expect("there")
-        );
+        assert_eq!(library.dir, scratch.0.join("lib").canonicalize().expect("there"));
     }
 }

@@ -42,13 +42,7 @@ pub unsafe extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_cha
 }
 
 /// Does what `args` (the program name first) ask for. Returns `Ok` only after `--help` and `--version`.
-#[cfg_attr(
-    test,
-    allow(
-        dead_code,
-        reason = "called by the C entry point, which a test binary has not"
-    )
-)]
+#[cfg_attr(test, allow(dead_code, reason = "called by the C entry point, which a test binary has not"))]
 fn run(args: Vec<OsString>) -> Result<(), Failure> {
     let config = match cli::parse(args)? {
         cli::Request::Tell(text) => {
@@ -65,10 +59,7 @@ fn run(args: Vec<OsString>) -> Result<(), Failure> {
     program::check(&program, &library.elf)?;
 
     let mut changes = config.environment();
-    changes.push((
-        "LD_PRELOAD",
-        library.preload(std::env::var_os("LD_PRELOAD").as_deref())?,
-    ));
+    changes.push(("LD_PRELOAD", library.preload(std::env::var_os("LD_PRELOAD").as_deref())?));
     let mut argv = vec![config.program];
     argv.extend(config.args);
     let error = sys::exec(&program, &argv, &changes);

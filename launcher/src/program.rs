@@ -21,9 +21,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// The file that `name` stands for: a name with a slash is a path, any other is looked up in `path`.
 pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
     if name.is_empty() {
-        return Err(Failure::not_found(
-            "the name of the program is empty: give a program after PORT".into(),
-        ));
+        return Err(Failure::not_found("the name of the program is empty: give a program after PORT".into()));
     }
     if name.as_bytes().contains(&b'/') {
         return Ok(name.into());
@@ -31,11 +29,7 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
     let mut refused = None;
     // An empty entry is the current directory, as in every shell.
     for dir in std::env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH))) {
-        let candidate = if dir.as_os_str().is_empty() {
-            Path::new(".").join(name)
-        } else {
-            dir.join(name)
-        };
+        let candidate = if dir.as_os_str().is_empty() { Path::new(".").join(name) } else { dir.join(name) };
         if !candidate.is_file() {
             continue;
         }
@@ -46,10 +40,7 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
     }
     Err(match refused {
         Some(candidate) => not_executable(&candidate),
-        None => Failure::not_found(format!(
-            "{}: not found in PATH: install it, or give its path",
-            shown(name)
-        )),
+        None => Failure::not_found(format!("{}: not found in PATH: install it, or give its path", shown(name))),
     })
 }
 
@@ -63,13 +54,8 @@ pub fn check(path: &Path, library: &Elf) -> Result<(), Failure> {
             return Ok(());
         };
         let mut head = Vec::with_capacity(script::HEAD);
-        let whole = (&mut file)
-            .take(script::HEAD as u64)
-            .read_to_end(&mut head)
-            .and_then(|_| file.rewind());
-        whole.map_err(|e| {
-            Failure::cannot_run(format!("{}: cannot read it: {e}", shown(&current)))
-        })?;
+        let whole = (&mut file).take(script::HEAD as u64).read_to_end(&mut head).and_then(|_| file.rewind());
+        whole.map_err(|e| Failure::cannot_run(format!("{}: cannot read it: {e}", shown(&current))))?;
         if head.starts_with(elf::MAGIC) {
             return loads(&current, &meta, file, library);
         }
@@ -81,11 +67,7 @@ pub fn check(path: &Path, library: &Elf) -> Result<(), Failure> {
             )));
         };
         let in_script = |interpreter: &OsStr, why: &str| {
-            let what = format!(
-                "{}: its interpreter `{}` {why}",
-                shown(&current),
-                shown(interpreter)
-            );
+            let what = format!("{}: its interpreter `{}` {why}", shown(&current), shown(interpreter));
             Failure::not_found(format!("{what}: install it, or correct the first line"))
         };
         current = match script.env_command() {
@@ -107,11 +89,7 @@ pub fn check(path: &Path, library: &Elf) -> Result<(), Failure> {
 /// The line for a program that passed all checks and was refused by execve(2).
 pub fn not_started(path: &Path, error: &io::Error) -> Failure {
     let line = format!("{}: cannot start it: {error}", shown(path));
-    if error.kind() == io::ErrorKind::NotFound {
-        Failure::not_found(line)
-    } else {
-        Failure::cannot_run(line)
-    }
+    if error.kind() == io::ErrorKind::NotFound { Failure::not_found(line) } else { Failure::cannot_run(line) }
 }
 
 fn not_executable(path: &Path) -> Failure {
@@ -124,22 +102,14 @@ fn not_executable(path: &Path) -> Failure {
 /// A regular file that this process may execute.
 fn usable(path: &Path) -> Result<Metadata, Failure> {
     let meta = fs::metadata(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => {
-            Failure::not_found(format!("{}: no such file: check the path", shown(path)))
-        }
+        io::ErrorKind::NotFound => Failure::not_found(format!("{}: no such file: check the path", shown(path))),
         _ => Failure::cannot_run(format!("{}: {e}: check the path", shown(path))),
     })?;
     if meta.is_dir() {
-        return Err(Failure::cannot_run(format!(
-            "{}: a directory: name the program in it",
-            shown(path)
-        )));
+        return Err(Failure::cannot_run(format!("{}: a directory: name the program in it", shown(path))));
     }
     if !meta.is_file() {
-        return Err(Failure::cannot_run(format!(
-            "{}: not a regular file: name a program",
-            shown(path)
-        )));
+        return Err(Failure::cannot_run(format!("{}: not a regular file: name a program", shown(path))));
     }
     if !sys::executable(path) {
         return Err(not_executable(path));
@@ -168,9 +138,9 @@ fn loads(path: &Path, meta: &Metadata, file: File, library: &Elf) -> Result<(), 
     }
     let owner = (meta.uid(), meta.gid());
     match secured(meta.mode(), owner, sys::has_capabilities(path), sys::ids()) {
-        Some((what, who)) => refuse(format!(
-            "{what}, so ld.so ignores LD_PRELOAD: start wswrap as {who}, or use a copy without"
-        )),
+        Some((what, who)) => {
+            refuse(format!("{what}, so ld.so ignores LD_PRELOAD: start wswrap as {who}, or use a copy without"))
+        }
         None => Ok(()),
     }
 }
@@ -202,16 +172,8 @@ mod tests {
 
     #[test]
     fn secure_execution_is_foreseen() {
-        let user = Ids {
-            uid: 1000,
-            gid: 1000,
-            euid: 1000,
-        };
-        let root = Ids {
-            uid: 0,
-            gid: 0,
-            euid: 0,
-        };
+        let user = Ids { uid: 1000, gid: 1000, euid: 1000 };
+        let root = Ids { uid: 0, gid: 0, euid: 0 };
         let cases = [
             (0o755, (0, 0), false, user, false),
             (0o4755, (0, 0), false, user, true),
@@ -226,11 +188,7 @@ mod tests {
         ];
         for (mode, owner, capabilities, ids, secure) in cases {
             let found = secured(mode, owner, capabilities, ids);
-            assert_eq!(
-                found.is_some(),
-                secure,
-                "{mode:o} {owner:?} {capabilities} {ids:?}: {found:?}"
-            );
+            assert_eq!(found.is_some(), secure, "{mode:o} {owner:?} {capabilities} {ids:?}: {found:?}");
         }
     }
 
@@ -239,15 +197,9 @@ mod tests {
         let path = Some(OsStr::new("/nonexistent:/usr/bin:/bin"));
         assert_eq!(find(OsStr::new("env"), path), Ok("/usr/bin/env".into()));
         assert_eq!(find(OsStr::new("./no such"), path), Ok("./no such".into()));
-        assert_eq!(
-            find(OsStr::new("env"), None).map(|p| p.ends_with("env")),
-            Ok(true)
-        );
+        assert_eq!(find(OsStr::new("env"), None).map(|p| p.ends_with("env")), Ok(true));
         for missing in ["", "no-such-program-anywhere"] {
-            assert_eq!(
-                find(OsStr::new(missing), path).map_err(|e| e.status()),
-                Err(127)
-            );
+            assert_eq!(find(OsStr::new(missing), path).map_err(|e| e.status()), Err(127));
         }
     }
 }

@@ -41,10 +41,7 @@ pub fn parse(head: &[u8]) -> Option<Script> {
         let end = rest.iter().rposition(|b| !blank(b))?;
         Some(OsStr::from_bytes(rest.get(start..=end)?).to_owned())
     });
-    (!path.is_empty()).then(|| Script {
-        interpreter: Path::new(OsStr::from_bytes(path)).to_owned(),
-        argument,
-    })
+    (!path.is_empty()).then(|| Script { interpreter: Path::new(OsStr::from_bytes(path)).to_owned(), argument })
 }
 
 impl Script {
@@ -57,18 +54,14 @@ impl Script {
         }
         let argument = self.argument.as_deref()?;
         let bytes = argument.as_bytes();
-        let split = [&b"-S"[..], b"-vS", b"--split-string="]
-            .iter()
-            .find_map(|option| bytes.strip_prefix(*option));
+        let split = [&b"-S"[..], b"-vS", b"--split-string="].iter().find_map(|option| bytes.strip_prefix(*option));
         let Some(split) = split else {
             return (!bytes.starts_with(b"-") && !bytes.contains(&b'=')).then_some(argument);
         };
         if split.iter().any(|b| b"\"'\\$#".contains(b)) {
             return None;
         }
-        let mut words = split
-            .split(u8::is_ascii_whitespace)
-            .filter(|word| !word.is_empty());
+        let mut words = split.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         while let Some(word) = words.next() {
             match word {
                 b"-u" | b"-C" | b"--unset" | b"--chdir" => {
@@ -100,22 +93,11 @@ mod tests {
         let with = |path: &str, arg: &str| Some((path.to_string(), Some(arg.to_string())));
         assert_eq!(parts(b"#!/bin/sh\necho"), just("/bin/sh"));
         assert_eq!(parts(b"#! \t/bin/sh \t\necho"), just("/bin/sh"));
-        assert_eq!(
-            parts(b"#!/usr/bin/perl -w -T \nuse strict;"),
-            with("/usr/bin/perl", "-w -T")
-        );
+        assert_eq!(parts(b"#!/usr/bin/perl -w -T \nuse strict;"), with("/usr/bin/perl", "-w -T"));
         assert_eq!(parts(b"#!/bin/sh"), just("/bin/sh"));
         assert_eq!(parts(b"#!/bin/sh\r\n"), just("/bin/sh\r"));
         assert_eq!(parts(b"#!sh\0garbage x\n"), just("sh"));
-        for no_script in [
-            &b""[..],
-            b"#",
-            b"#!",
-            b"#!\n",
-            b"#!  \t\n/bin/sh\n",
-            b"# !/bin/sh\n",
-            b"\x7fELF",
-        ] {
+        for no_script in [&b""[..], b"#", b"#!", b"#!\n", b"#!  \t\n/bin/sh\n", b"# !/bin/sh\n", b"\x7fELF"] {
             assert_eq!(parts(no_script), None, "{no_script:?}");
         }
     }
@@ -128,46 +110,23 @@ mod tests {
         head.truncate(HEAD - 1);
         assert!(parts(&head).is_some(), "a short file ends its line");
         head.extend(b" ");
-        assert!(
-            parts(&head).is_some(),
-            "the path is whole, the argument may be cut"
-        );
+        assert!(parts(&head).is_some(), "the path is whole, the argument may be cut");
     }
 
     #[test]
     fn env_names_its_command() {
         let command = |line: &str| {
             let script = parse(line.as_bytes()).expect("a script");
-            script
-                .env_command()
-                .map(|c| c.to_string_lossy().into_owned())
+            script.env_command().map(|c| c.to_string_lossy().into_owned())
         };
-        assert_eq!(
-            command("#!/usr/bin/env python3\n").as_deref(),
-            Some("python3")
-        );
-        assert_eq!(
-            command("#!/bin/env python3 -u\n").as_deref(),
-            Some("python3 -u")
-        );
-        assert_eq!(
-            command("#!/usr/bin/env -S python3 -u\n").as_deref(),
-            Some("python3")
-        );
-        assert_eq!(
-            command("#!/usr/bin/env -S -i -u HOME A=b perl -w\n").as_deref(),
-            Some("perl")
-        );
-        assert_eq!(
-            command("#!/usr/bin/env --split-string=perl -w\n").as_deref(),
-            Some("perl")
-        );
-        for unknown in [
-            "#!/usr/bin/env\n",
-            "#!/usr/bin/env -i\n",
-            "#!/usr/bin/env A=b\n",
-            "#!/usr/bin/env -S \"a b\"\n",
-        ] {
+        assert_eq!(command("#!/usr/bin/env python3\n").as_deref(), Some("python3"));
+        assert_eq!(command("#!/bin/env python3 -u\n").as_deref(), Some("python3 -u"));
+        assert_eq!(command("#!/usr/bin/env -S python3 -u\n").as_deref(), Some("python3"));
+        assert_eq!(command("#!/usr/bin/env -S -i -u HOME A=b perl -w\n").as_deref(), Some("perl"));
+        assert_eq!(command("#!/usr/bin/env --split-string=perl -w\n").as_deref(), Some("perl"));
+        for unknown in
+            ["#!/usr/bin/env\n", "#!/usr/bin/env -i\n", "#!/usr/bin/env A=b\n", "#!/usr/bin/env -S \"a b\"\n"]
+        {
             assert_eq!(command(unknown), None, "{unknown}");
         }
         assert_eq!(command("#!/usr/bin/perl python3\n"), None);

@@ -11,13 +11,7 @@ use std::path::Path;
 ///
 /// # Safety
 /// `argv` points to `argc` pointers to NUL-terminated strings.
-#[cfg_attr(
-    test,
-    allow(
-        dead_code,
-        reason = "called by the C entry point, which a test binary has not"
-    )
-)]
+#[cfg_attr(test, allow(dead_code, reason = "called by the C entry point, which a test binary has not"))]
 pub unsafe fn arguments(argc: libc::c_int, argv: *const *const libc::c_char) -> Vec<OsString> {
     let count = usize::try_from(argc).unwrap_or(0);
     (0..count)
@@ -38,20 +32,12 @@ pub fn exec(path: &Path, argv: &[OsString], changes: &[(&str, OsString)]) -> io:
     }
 }
 
-fn try_exec(
-    path: &Path,
-    argv: &[OsString],
-    changes: &[(&str, OsString)],
-) -> io::Result<Infallible> {
+fn try_exec(path: &Path, argv: &[OsString], changes: &[(&str, OsString)]) -> io::Result<Infallible> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let argv = argv
-        .iter()
-        .map(|arg| CString::new(arg.as_bytes()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let argv = argv.iter().map(|arg| CString::new(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
     let changed: HashSet<&OsStr> = changes.iter().map(|(name, _)| OsStr::new(*name)).collect();
     let mut env = Vec::new();
-    for (name, value) in std::env::vars_os().filter(|(name, _)| !changed.contains(name.as_os_str()))
-    {
+    for (name, value) in std::env::vars_os().filter(|(name, _)| !changed.contains(name.as_os_str())) {
         env.push(variable(&name, &value)?);
     }
     for (name, value) in changes {
@@ -64,17 +50,11 @@ fn try_exec(
 }
 
 fn variable(name: &OsStr, value: &OsStr) -> io::Result<CString> {
-    Ok(CString::new(
-        [name.as_bytes(), b"=", value.as_bytes()].concat(),
-    )?)
+    Ok(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())?)
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
-    strings
-        .iter()
-        .map(|s| s.as_ptr())
-        .chain([std::ptr::null()])
-        .collect()
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// May this process execute the file at `path`? Its mode, ACLs and mount are asked with the effective ids, as
@@ -110,13 +90,7 @@ pub struct Ids {
 /// The ids of this process.
 pub fn ids() -> Ids {
     // SAFETY: getuid(2), getgid(2) and geteuid(2) have no arguments and cannot fail.
-    unsafe {
-        Ids {
-            uid: libc::getuid(),
-            gid: libc::getgid(),
-            euid: libc::geteuid(),
-        }
-    }
+    unsafe { Ids { uid: libc::getuid(), gid: libc::getgid(), euid: libc::geteuid() } }
 }
 
 /// Does the file carry capabilities (capabilities(7), "File capabilities")?
@@ -125,12 +99,5 @@ pub fn has_capabilities(path: &Path) -> bool {
         return false;
     };
     // SAFETY: two C strings; a size of 0 asks for the length alone, nothing is written.
-    unsafe {
-        libc::getxattr(
-            path.as_ptr(),
-            c"security.capability".as_ptr(),
-            std::ptr::null_mut(),
-            0,
-        ) > 0
-    }
+    unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) > 0 }
 }

@@ -87,6 +87,7 @@ static void replaced(int listener)
 	close(third);
 	ask("2 send 4");
 	say_read("third", other, buffer, 4, 4);
+	await_client();
 	close(other);
 	ask("2 end");
 }

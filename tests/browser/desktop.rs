@@ -43,27 +43,15 @@ impl Desktop {
         write_password(&vnc.join("passwd"));
         let script = vnc.join("xstartup");
         fs::write(&script, format!("#!/bin/sh\n{session}")).expect("the session script is written");
-        fs::set_permissions(&script, Permissions::from_mode(0o700))
-            .expect("it can be made executable");
+        fs::set_permissions(&script, Permissions::from_mode(0o700)).expect("it can be made executable");
         let pipe = named_pipe(&home.path().join(PIPE));
 
         let display = Display::reserve();
         let port = display.port().to_string();
         let name = display.name();
-        let start = [
-            port.as_str(),
-            "vncserver",
-            "-geometry",
-            "640x480",
-            name.as_str(),
-        ];
+        let start = [port.as_str(), "vncserver", "-geometry", "640x480", name.as_str()];
         run(launcher.as_os_str(), &start, home.path());
-        Desktop {
-            pipe,
-            _family: family,
-            display,
-            home,
-        }
+        Desktop { pipe, _family: family, display, home }
     }
 
     /// The port of the VNC server.
@@ -73,19 +61,13 @@ impl Desktop {
 
     /// Waits for the next line that the session writes to [`PIPE`]; the answer ends with its line feed.
     pub fn line(&mut self) -> String {
-        read_until(&mut self.pipe, Instant::now() + DEADLINE, |text| {
-            text.ends_with('\n')
-        })
+        read_until(&mut self.pipe, Instant::now() + DEADLINE, |text| text.ends_with('\n'))
     }
 
     /// Stops the server as a user does, with `vncserver -kill :DISPLAY`.
     pub fn stop(self) {
         let name = self.display.name();
-        run(
-            OsStr::new("vncserver"),
-            &["-kill", name.as_str()],
-            self.home.path(),
-        );
+        run(OsStr::new("vncserver"), &["-kill", name.as_str()], self.home.path());
     }
 }
 
@@ -102,18 +84,13 @@ fn run(program: &OsStr, arguments: &[&str], home: &Path) {
         .stdout(Stdio::piped())
         .stderr(File::create(&errors).expect("the home directory is writable"))
         .spawn()
-        .unwrap_or_else(|error| {
-            panic!("{program:?} (Debian: tigervnc-standalone-server): {error}")
-        });
+        .unwrap_or_else(|error| panic!("{program:?} (Debian: tigervnc-standalone-server): {error}"));
     let mut output = child.stdout.take().expect("the output is piped");
     // The server and its session leave this pipe when they go to the background, so its end is the end of the command.
     let text = read_until(&mut output, Instant::now() + DEADLINE, |_| false);
     let status = child.wait().expect("the child is ours to wait for");
     let errors = fs::read_to_string(errors).unwrap_or_default();
-    assert!(
-        status.success(),
-        "{program:?} {arguments:?}: {status}\n{text}\n{errors}"
-    );
+    assert!(status.success(), "{program:?} {arguments:?}: {status}\n{text}\n{errors}");
 }
 
 /// Writes the password file that `vncserver` looks for, so that it does not ask.
@@ -127,9 +104,7 @@ fn write_password(file: &Path) {
     let mut input = child.stdin.take().expect("the input is piped");
     writeln!(input, "{PASSWORD}").expect("the password is read");
     drop(input);
-    let output = child
-        .wait_with_output()
-        .expect("the child is ours to wait for");
+    let output = child.wait_with_output().expect("the child is ours to wait for");
     assert!(output.status.success(), "tigervncpasswd: {}", output.status);
     fs::write(file, output.stdout).expect("the password file is written");
     // A password file that others may read is asked for again.
@@ -143,12 +118,7 @@ fn named_pipe(path: &Path) -> File {
     // SAFETY: `name` is a NUL-terminated string that outlives the call.
     let made = unsafe { libc::mkfifo(name.as_ptr(), 0o600) };
     assert_eq!(made, 0, "mkfifo: {}", std::io::Error::last_os_error());
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .expect("the named pipe opens")
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).expect("the named pipe opens")
 }
 
 /// A display number that this process holds among all tests on this machine.
@@ -172,10 +142,7 @@ impl Display {
                 let usable = free(5900 + number) && free(6000 + number);
                 let taken = marks_of(number).iter().any(|file| file.exists());
                 // The value removes the marks of its display, so it is made for a free one only.
-                (usable && !taken).then(|| Display {
-                    number,
-                    _reservation: reservation,
-                })
+                (usable && !taken).then(|| Display { number, _reservation: reservation })
             })
             .expect("one of 99 displays is free")
     }
@@ -200,9 +167,5 @@ impl Drop for Display {
 
 /// The files by which X servers and `vncserver` see that a display is taken.
 fn marks_of(number: u16) -> [PathBuf; 2] {
-    [
-        format!("/tmp/.X{number}-lock"),
-        format!("/tmp/.X11-unix/X{number}"),
-    ]
-    .map(PathBuf::from)
+    [format!("/tmp/.X{number}-lock"), format!("/tmp/.X11-unix/X{number}")].map(PathBuf::from)
 }

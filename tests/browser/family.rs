@@ -29,10 +29,7 @@ impl Family {
             .expect("/proc is mounted")
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
-        let parents: HashMap<u32, u32> = processes
-            .iter()
-            .filter_map(|&pid| Some((pid, living_parent(pid)?)))
-            .collect();
+        let parents: HashMap<u32, u32> = processes.iter().filter_map(|&pid| Some((pid, living_parent(pid)?))).collect();
         parents
             .keys()
             .copied()
@@ -92,9 +89,7 @@ fn living_parent(pid: u32) -> Option<u32> {
 fn open(pid: u32) -> Option<OwnedFd> {
     // SAFETY: the call takes a process id and flags and touches no memory of ours.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let descriptor = libc::c_int::try_from(descriptor)
-        .ok()
-        .filter(|&fd| fd >= 0)?;
+    let descriptor = libc::c_int::try_from(descriptor).ok().filter(|&fd| fd >= 0)?;
     // SAFETY: the kernel has just made this descriptor for us, and nothing else owns it.
     Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
@@ -103,21 +98,9 @@ fn open(pid: u32) -> Option<OwnedFd> {
 fn kill(handle: &OwnedFd) {
     let info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the descriptor is open for the whole call, and a null siginfo_t asks for the values of kill(2).
-    let sent = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            handle.as_raw_fd(),
-            libc::SIGKILL,
-            info,
-            0,
-        )
-    };
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, handle.as_raw_fd(), libc::SIGKILL, info, 0) };
     if sent != 0 {
         let error = io::Error::last_os_error();
-        assert_eq!(
-            error.raw_os_error(),
-            Some(libc::ESRCH),
-            "pidfd_send_signal: {error}"
-        );
+        assert_eq!(error.raw_os_error(), Some(libc::ESRCH), "pidfd_send_signal: {error}");
     }
 }

@@ -72,16 +72,7 @@ impl WebServer {
     pub fn start(home: &Path) -> WebServer {
         let family = Family::of(home);
         let mut server = Command::new("python3")
-            .args([
-                "-u",
-                "-m",
-                "http.server",
-                "--bind",
-                "127.0.0.1",
-                "--directory",
-                PAGE,
-                "0",
-            ])
+            .args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory", PAGE, "0"])
             .env("HOME", home)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -89,16 +80,10 @@ impl WebServer {
             .spawn()
             .expect("python3 starts");
         let mut output = server.stdout.take().expect("the output is piped");
-        let banner = read_until(&mut output, Instant::now() + DEADLINE, |text| {
-            port_in(text).is_some() && text.ends_with('\n')
-        });
+        let banner =
+            read_until(&mut output, Instant::now() + DEADLINE, |text| port_in(text).is_some() && text.ends_with('\n'));
         let port = port_in(&banner).unwrap_or_else(|| panic!("http.server ended: {banner:?}"));
-        WebServer {
-            port,
-            server,
-            _output: output,
-            _family: family,
-        }
+        WebServer { port, server, _output: output, _family: family }
     }
 }
 
@@ -148,18 +133,9 @@ impl<'a> Viewer<'a> {
         let wanted = json!(points);
         let patience = u64::try_from(DEADLINE.as_millis()).expect("minutes");
         let state = self.browser.call(WATCH, &[wanted.clone(), json!(patience)]);
-        assert!(
-            state["found"] == json!(true),
-            "wanted {wanted}, got {state}; console: {}",
-            self.browser.console()
-        );
+        assert!(state["found"] == json!(true), "wanted {wanted}, got {state}; console: {}", self.browser.console());
         let number = |name: &str| state[name].as_i64().expect("a number of pixels");
-        Canvas {
-            left: number("left"),
-            top: number("top"),
-            width: number("width"),
-            height: number("height"),
-        }
+        Canvas { left: number("left"), top: number("top"), width: number("width"), height: number("height") }
     }
 
     /// Waits until the page shows the desktop alone: noVNC hides its messages and its control bar after a while.

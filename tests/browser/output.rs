@@ -7,11 +7,7 @@ use std::time::Instant;
 /// Waits until `source` has bytes, is at its end, or `until` has passed; false is the last.
 pub fn readable(source: &impl AsRawFd, until: Instant) -> bool {
     loop {
-        let mut entry = libc::pollfd {
-            fd: source.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
+        let mut entry = libc::pollfd { fd: source.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let left = until.saturating_duration_since(Instant::now()).as_millis();
         let timeout = libc::c_int::try_from(left).unwrap_or(libc::c_int::MAX);
         // SAFETY: `entry` is one initialised pollfd that outlives the call, and the count says one.
@@ -30,11 +26,7 @@ pub fn readable(source: &impl AsRawFd, until: Instant) -> bool {
 /// Reads until `enough` says so or the stream ends; the answer is everything read.
 ///
 /// Fails when `until` passes first, with what had come by then.
-pub fn read_until(
-    source: &mut (impl Read + AsRawFd),
-    until: Instant,
-    enough: impl Fn(&str) -> bool,
-) -> String {
+pub fn read_until(source: &mut (impl Read + AsRawFd), until: Instant, enough: impl Fn(&str) -> bool) -> String {
     let mut text = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -42,10 +34,7 @@ pub fn read_until(
         if enough(&so_far) {
             return so_far.into_owned();
         }
-        assert!(
-            readable(source, until),
-            "the deadline passed; the output so far: {so_far:?}"
-        );
+        assert!(readable(source, until), "the deadline passed; the output so far: {so_far:?}");
         match source.read(&mut piece) {
             Ok(0) => return so_far.into_owned(),
             Ok(length) => text.extend_from_slice(&piece[..length]),

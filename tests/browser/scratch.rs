@@ -16,8 +16,7 @@ impl Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // Digits of one width: no directory's name begins another's.
-        let path =
-            std::env::temp_dir().join(format!("wstests-{name}-{}-{count:04}", process::id()));
+        let path = std::env::temp_dir().join(format!("wstests-{name}-{}-{count:04}", process::id()));
         // A leftover of an earlier process with this id would bring its state along.
         let _absent = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("the temporary directory is writable");

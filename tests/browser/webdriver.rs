@@ -39,9 +39,8 @@ impl Browser {
             .spawn()
             .expect("chromedriver starts (Debian: chromium-driver)");
         let mut output = driver.stdout.take().expect("the output is piped");
-        let banner = read_until(&mut output, Instant::now() + DEADLINE, |text| {
-            port_in(text).is_some() && text.ends_with('\n')
-        });
+        let banner =
+            read_until(&mut output, Instant::now() + DEADLINE, |text| port_in(text).is_some() && text.ends_with('\n'));
         let port = port_in(&banner).unwrap_or_else(|| panic!("chromedriver ended: {banner:?}"));
         let arguments = [
             "--headless=new".to_string(),
@@ -57,13 +56,7 @@ impl Browser {
             "--hide-scrollbars".to_string(),
             format!("--user-data-dir={}", profile.display()),
         ];
-        let mut browser = Browser {
-            port,
-            session: String::new(),
-            driver,
-            _output: output,
-            _family: family,
-        };
+        let mut browser = Browser { port, session: String::new(), driver, _output: output, _family: family };
         let answer = browser.command(
             "POST",
             "/session",
@@ -76,8 +69,7 @@ impl Browser {
         let session = answer["sessionId"].as_str().expect("a session has an id");
         browser.session = format!("/session/{session}");
         // The size of a window counts its frame, which even a headless one has; this is the page alone.
-        let size =
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         let metrics = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": size});
         browser.in_session("POST", "/goog/cdp/execute", &metrics);
         browser
@@ -113,9 +105,7 @@ impl Browser {
             .chars()
             // U+E007 is Enter: WebDriver section 17.4.2, table of normalised key values.
             .map(|key| if key == '\n' { '\u{e007}' } else { key })
-            .flat_map(|key| {
-                ["keyDown", "keyUp"].map(|stroke| json!({"type": stroke, "value": key}))
-            })
+            .flat_map(|key| ["keyDown", "keyUp"].map(|stroke| json!({"type": stroke, "value": key})))
             .collect();
         let actions = json!({"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]});
         self.in_session("POST", "/actions", &actions);
@@ -124,16 +114,12 @@ impl Browser {
     /// The page as it is shown, a PNG file in base64.
     pub fn screenshot(&self) -> String {
         let picture = self.in_session("GET", "/screenshot", &Value::Null);
-        picture
-            .as_str()
-            .expect("a screenshot is a string")
-            .to_string()
+        picture.as_str().expect("a screenshot is a string").to_string()
     }
 
     /// What the page and the browser wrote to the console, for the message of a failed test.
     pub fn console(&self) -> String {
-        self.in_session("POST", "/se/log", &json!({"type": "browser"}))
-            .to_string()
+        self.in_session("POST", "/se/log", &json!({"type": "browser"})).to_string()
     }
 
     fn in_session(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -142,17 +128,10 @@ impl Browser {
 
     /// One command; the answer is its `value`. An error answer fails the test with the driver's message.
     fn command(&self, method: &str, path: &str, body: &Value) -> Value {
-        let mut stream =
-            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("chromedriver listens");
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("chromedriver listens");
         // A script that waits in the page may take the whole deadline; its answer comes after that.
-        stream
-            .set_read_timeout(Some(DEADLINE * 2))
-            .expect("a timeout can be set");
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
+        stream.set_read_timeout(Some(DEADLINE * 2)).expect("a timeout can be set");
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         let port = self.port;
         write!(
             stream,
@@ -161,8 +140,7 @@ impl Browser {
             body.len()
         )
         .expect("the command is sent");
-        let answer: Value =
-            serde_json::from_str(&body_of(&mut BufReader::new(stream))).expect("an answer is JSON");
+        let answer: Value = serde_json::from_str(&body_of(&mut BufReader::new(stream))).expect("an answer is JSON");
         let value = answer["value"].clone();
         assert!(value.get("error").is_none(), "{method} {path}: {value}");
         value
@@ -181,9 +159,7 @@ fn body_of(answer: &mut impl BufRead) -> String {
     let mut length = 0;
     loop {
         let mut line = String::new();
-        answer
-            .read_line(&mut line)
-            .expect("an answer within the deadline");
+        answer.read_line(&mut line).expect("an answer within the deadline");
         assert!(line.ends_with('\n'), "the driver closed the connection");
         match line.trim_end().split_once(':') {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
@@ -194,9 +170,7 @@ fn body_of(answer: &mut impl BufRead) -> String {
         }
     }
     let mut body = vec![0; length];
-    answer
-        .read_exact(&mut body)
-        .expect("a whole answer within the deadline");
+    answer.read_exact(&mut body).expect("a whole answer within the deadline");
     String::from_utf8(body).expect("an answer is UTF-8")
 }
 

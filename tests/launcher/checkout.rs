@@ -24,13 +24,8 @@ fn with_tools(program: &Path, tools: &Path) -> Command {
     if !tools.exists() {
         fs::create_dir(tools).expect("made");
         for tool in ["sh", "readlink", "mkdir", "cp", "cat"] {
-            let real = ["/bin", "/usr/bin"]
-                .iter()
-                .map(|dir| Path::new(dir).join(tool));
-            let real = real
-                .into_iter()
-                .find(|path| path.exists())
-                .expect("every system has it");
+            let real = ["/bin", "/usr/bin"].iter().map(|dir| Path::new(dir).join(tool));
+            let real = real.into_iter().find(|path| path.exists()).expect("every system has it");
             symlink(real, tools.join(tool)).expect("linked");
         }
     }
@@ -67,10 +62,7 @@ fn what_is_built_is_started_from_anywhere() {
         );
         assert!(started.trim_end().ends_with(" a  b"), "{name:?}: {started}");
         if name.is_absolute() {
-            assert_eq!(
-                told(command.arg("--version")).split(' ').next(),
-                Some("wswrap")
-            );
+            assert_eq!(told(command.arg("--version")).split(' ').next(), Some("wswrap"));
         }
     }
 }
@@ -91,11 +83,7 @@ fn the_first_use_builds_and_leaves_the_program_s_input_and_output_alone() {
     let tools = scratch.path("tools");
     let run = |target: Option<&str>, words: &[&str]| {
         let mut command = with_tools(&root.join("wswrap"), &tools);
-        command
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(target) = target {
             command.env("CARGO_TARGET_DIR", target);
         }
@@ -105,11 +93,7 @@ fn the_first_use_builds_and_leaves_the_program_s_input_and_output_alone() {
         drop(input);
         let output = child.wait_with_output().expect("ended");
         let text = |bytes| String::from_utf8(bytes).expect("text");
-        (
-            output.status.code(),
-            text(output.stdout),
-            text(output.stderr),
-        )
+        (output.status.code(), text(output.stdout), text(output.stderr))
     };
     with_tools(&root, &tools);
     // Stands in for cargo: reads its input and talks, as a careless one would, and "builds" into its target directory.
@@ -121,10 +105,7 @@ fn the_first_use_builds_and_leaves_the_program_s_input_and_output_alone() {
     cargo("exit 101");
     let (status, printed, errors) = run(None, &["none", "cat"]);
     assert_eq!((status, &*printed), (Some(1), ""), "{errors}");
-    assert!(
-        errors.contains("the build in") && errors.contains("failed"),
-        "{errors}"
-    );
+    assert!(errors.contains("the build in") && errors.contains("failed"), "{errors}");
 
     cargo("");
     let (status, _, errors) = run(None, &["none", "cat"]);
@@ -140,18 +121,9 @@ fn the_first_use_builds_and_leaves_the_program_s_input_and_output_alone() {
             to = release(target).display()
         ));
         let (status, printed, errors) = run(variable, &["none", "cat"]);
-        assert_eq!(
-            (status, &*printed),
-            (Some(0), "for the program"),
-            "{errors}"
-        );
+        assert_eq!((status, &*printed), (Some(0), "for the program"), "{errors}");
         let target = root.join(target);
-        for part in [
-            "--locked",
-            "--release",
-            "-p wswrapper -p launcher",
-            &target.to_string_lossy(),
-        ] {
+        for part in ["--locked", "--release", "-p wswrapper -p launcher", &target.to_string_lossy()] {
             assert!(errors.contains(part), "{part}: {errors}");
         }
         let (status, printed, errors) = run(variable, &["none", "cat"]);

@@ -41,12 +41,7 @@ impl Scratch {
     pub fn compiled(&self, name: &str, flags: &[&str]) -> PathBuf {
         let (source, path) = (self.path("main.c"), self.path(name));
         fs::write(&source, "int main(void) { return 0; }\n").expect("written");
-        let status = Command::new("cc")
-            .args(flags)
-            .arg("-o")
-            .arg(&path)
-            .arg(&source)
-            .status();
+        let status = Command::new("cc").args(flags).arg("-o").arg(&path).arg(&source).status();
         assert!(status.expect("cc runs").success(), "cc {flags:?}");
         path
     }
@@ -80,17 +75,8 @@ impl Drop for Scratch {
 /// Copies a file to be executed. Another process writes it: a descriptor of this one could be held by a child that another
 /// thread has just forked, and the kernel refuses to execute a file that is open for writing (execve(2), ETXTBSY).
 pub fn install(from: &Path, to: &Path) {
-    let status = Command::new("install")
-        .args(["-m", "755"])
-        .arg(from)
-        .arg(to)
-        .status();
-    assert!(
-        status.expect("install runs").success(),
-        "{} to {}",
-        from.display(),
-        to.display()
-    );
+    let status = Command::new("install").args(["-m", "755"]).arg(from).arg(to).status();
+    assert!(status.expect("install runs").success(), "{} to {}", from.display(), to.display());
 }
 
 /// Sets the mode of a file.
@@ -101,14 +87,7 @@ pub fn mode(path: &Path, mode: u32) {
 /// A command whose environment has nothing of ours.
 pub fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    for name in [
-        "PORT",
-        "LOG",
-        "VERBOSE",
-        "DIALECTS",
-        "ORIGINS",
-        "HANDSHAKE_TIMEOUT",
-    ] {
+    for name in ["PORT", "LOG", "VERBOSE", "DIALECTS", "ORIGINS", "HANDSHAKE_TIMEOUT"] {
         command.env_remove(format!("WSWRAP_{name}"));
     }
     command.env_remove("LD_PRELOAD").stdin(Stdio::null());
@@ -123,20 +102,14 @@ pub fn wswrap<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Command {
 }
 
 pub fn output(command: &mut Command) -> Output {
-    command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 /// What a command that succeeds prints.
 pub fn told(command: &mut Command) -> String {
     let output = output(command);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{command:?}: {}: {errors}",
-        output.status
-    );
+    assert!(output.status.success(), "{command:?}: {}: {errors}", output.status);
     String::from_utf8(output.stdout).expect("text")
 }
 
@@ -146,15 +119,8 @@ pub fn refusal(command: &mut Command, status: i32) -> String {
     let output = output(command);
     let errors = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(status), "{command:?}: {errors}");
-    assert!(
-        output.stdout.is_empty(),
-        "{command:?} prints: {:?}",
-        output.stdout
-    );
-    assert!(
-        errors.starts_with("wswrap: ") && errors.ends_with('\n'),
-        "{errors:?}"
-    );
+    assert!(output.stdout.is_empty(), "{command:?} prints: {:?}", output.stdout);
+    assert!(errors.starts_with("wswrap: ") && errors.ends_with('\n'), "{errors:?}");
     assert_eq!(errors.lines().count(), 1, "{errors}");
     errors
 }

@@ -14,45 +14,20 @@ const CHUNK: usize = 64 << 10;
 fn main() {
     for len in [64, 1024, 65536] {
         let binary = frames(len, |payload| rfc6455(0x82, payload));
-        receive(
-            &format!("receive rfc6455 binary, frames of {len}"),
-            Dialect::Rfc6455,
-            Encoding::Binary,
-            &binary,
-        );
+        receive(&format!("receive rfc6455 binary, frames of {len}"), Dialect::Rfc6455, Encoding::Binary, &binary);
         let text = frames(len, |payload| rfc6455(0x81, &base64(payload)));
-        receive(
-            &format!("receive rfc6455 base64, frames of {len}"),
-            Dialect::Rfc6455,
-            Encoding::Base64,
-            &text,
-        );
-        let hixie = frames(len, |payload| {
-            [&[0], &base64(payload)[..], &[0xff]].concat()
-        });
-        receive(
-            &format!("receive hixie-76, frames of {len}"),
-            Dialect::Hixie76,
-            Encoding::Base64,
-            &hixie,
-        );
-        send(
-            &format!("send hixie-76, frames of {len}"),
-            Dialect::Hixie76,
-            len,
-        );
-        send(
-            &format!("send rfc6455 base64, frames of {len}"),
-            Dialect::Rfc6455,
-            len,
-        );
+        receive(&format!("receive rfc6455 base64, frames of {len}"), Dialect::Rfc6455, Encoding::Base64, &text);
+        let hixie = frames(len, |payload| [&[0], &base64(payload)[..], &[0xff]].concat());
+        receive(&format!("receive hixie-76, frames of {len}"), Dialect::Hixie76, Encoding::Base64, &hixie);
+        send(&format!("send hixie-76, frames of {len}"), Dialect::Hixie76, len);
+        send(&format!("send rfc6455 base64, frames of {len}"), Dialect::Rfc6455, len);
     }
     head();
 }
 
 /// Frames of `len` bytes of payload each, about a megabyte in all.
 fn frames(len: usize, frame: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
-    let payload: Vec<u8> = (0..len).map(|place| (place * 131 >> 3) as u8).collect();
+    let payload: Vec<u8> = (0..len).map(|place| ((place * 131) >> 3) as u8).collect();
     frame(&payload).repeat((1 << 20) / len)
 }
 
@@ -72,12 +47,7 @@ fn rfc6455(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend(key);
-    frame.extend(
-        payload
-            .iter()
-            .zip(key.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 
@@ -109,7 +79,7 @@ fn receive(name: &str, dialect: Dialect, encoding: Encoding, stream: &[u8]) {
 
 fn send(name: &str, dialect: Dialect, len: usize) {
     let mut sender = Sender::new(dialect, Encoding::Base64);
-    let payload: Vec<u8> = (0..len).map(|place| (place * 131 >> 3) as u8).collect();
+    let payload: Vec<u8> = (0..len).map(|place| ((place * 131) >> 3) as u8).collect();
     let mut out = vec![0; 2 * len + 512];
     report(name, || {
         let mut total = 0;
@@ -130,11 +100,7 @@ fn head() {
         let (head, count) = sender.transmit_head(black_box(64));
         sender.transmitted(black_box(head).as_slice().len() + count);
     }
-    println!(
-        "{:44} {:8.1} ns",
-        "head of a binary frame",
-        start.elapsed().as_secs_f64() * 1e9 / f64::from(writes)
-    );
+    println!("{:44} {:8.1} ns", "head of a binary frame", start.elapsed().as_secs_f64() * 1e9 / f64::from(writes));
 }
 
 /// Prints the median rate of nine rounds; `round` returns its bytes.
@@ -147,8 +113,5 @@ fn report(name: &str, mut round: impl FnMut() -> usize) {
         })
         .collect();
     rates.sort_by(f64::total_cmp);
-    println!(
-        "{name:44} {:8.2} GB/s",
-        rates.get(rates.len() / 2).copied().unwrap_or_default()
-    );
+    println!("{name:44} {:8.2} GB/s", rates.get(rates.len() / 2).copied().unwrap_or_default());
 }

@@ -29,10 +29,7 @@ pub(crate) fn decode_quanta(text: &[u8], out: &mut [u8]) -> bool {
 /// The character for the low six bits of `value`.
 pub(crate) fn character(value: u32) -> u8 {
     const TABLE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    TABLE
-        .get((value & 63) as usize)
-        .copied()
-        .unwrap_or_default()
+    TABLE.get((value & 63) as usize).copied().unwrap_or_default()
 }
 
 /// The six bits that `character` stands for.
@@ -81,11 +78,7 @@ mod tests {
     fn only_the_alphabet_decodes() {
         for byte in 0..=255_u8 {
             let known = value(byte);
-            assert_eq!(
-                decode_quanta(&[b'A', byte, b'A', b'A'], &mut [0; 3]),
-                known.is_some(),
-                "{byte:#x}"
-            );
+            assert_eq!(decode_quanta(&[b'A', byte, b'A', b'A'], &mut [0; 3]), known.is_some(), "{byte:#x}");
             if let Some(value) = known {
                 assert_eq!(character(value), byte);
             }

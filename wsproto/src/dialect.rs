@@ -74,21 +74,14 @@ impl Default for Dialects {
 
 impl FromIterator<Dialect> for Dialects {
     fn from_iter<I: IntoIterator<Item = Dialect>>(dialects: I) -> Self {
-        Dialects(
-            dialects
-                .into_iter()
-                .fold(0, |set, dialect| set | dialect.bit()),
-        )
+        Dialects(dialects.into_iter().fold(0, |set, dialect| set | dialect.bit()))
     }
 }
 
 impl fmt::Display for Dialects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for dialect in Dialect::ALL
-            .into_iter()
-            .filter(|dialect| self.contains(*dialect))
-        {
+        for dialect in Dialect::ALL.into_iter().filter(|dialect| self.contains(*dialect)) {
             write!(f, "{separator}{dialect}")?;
             separator = ",";
         }
@@ -102,12 +95,7 @@ pub struct DialectsError(String);
 
 impl fmt::Display for DialectsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is no dialect: give one or more of {}, with commas",
-            self.0,
-            Dialects::default()
-        )
+        write!(f, "{:?} is no dialect: give one or more of {}, with commas", self.0, Dialects::default())
     }
 }
 
@@ -140,22 +128,14 @@ mod tests {
     #[test]
     fn a_list_names_its_dialects() {
         let set: Dialects = " RFC6455 ,hixie-75".parse().unwrap();
-        assert!(
-            set.contains(Dialect::Hixie75)
-                && !set.contains(Dialect::Hixie76)
-                && set.contains(Dialect::Rfc6455)
-        );
+        assert!(set.contains(Dialect::Hixie75) && !set.contains(Dialect::Hixie76) && set.contains(Dialect::Rfc6455));
         assert_eq!(set.to_string(), "hixie-75,rfc6455");
         assert_eq!(Dialects::default().to_string(), "hixie-75,hixie-76,rfc6455");
     }
 
     #[test]
     fn an_unknown_or_empty_name_is_told() {
-        for (list, name) in [
-            ("hixie-74", "\"hixie-74\""),
-            ("", "\"\""),
-            ("rfc6455,", "\"\""),
-        ] {
+        for (list, name) in [("hixie-74", "\"hixie-74\""), ("", "\"\""), ("rfc6455,", "\"\"")] {
             let error = list.parse::<Dialects>().unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");
         }

@@ -12,10 +12,7 @@ pub(crate) struct Inline<const N: usize> {
 
 impl<const N: usize> Inline<N> {
     pub(crate) const fn new() -> Self {
-        Inline {
-            len: 0,
-            bytes: [0; N],
-        }
+        Inline { len: 0, bytes: [0; N] }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -30,14 +27,10 @@ impl<const N: usize> Inline<N> {
         self.bytes.get(..self.len()).unwrap_or_default()
     }
 
-    /// Appends `bytes`.
-    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+    /// Appends `bytes`. Returns their number.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) -> u16 {
         let start = self.len();
-        debug_assert!(
-            start + bytes.len() <= N,
-            "{} bytes more in {start} of {N}",
-            bytes.len()
-        );
+        debug_assert!(start + bytes.len() <= N, "{} bytes more in {start} of {N}", bytes.len());
         let room = self.bytes.get_mut(start..).unwrap_or_default();
         let mut taken = 0_u16;
         for (to, from) in room.iter_mut().zip(bytes) {
@@ -45,6 +38,7 @@ impl<const N: usize> Inline<N> {
             taken += 1;
         }
         self.len += taken;
+        taken
     }
 
     /// Keeps only the bytes of `range`, which move to the front.

@@ -47,11 +47,8 @@ impl Mask {
             target.copy_from_slice(source);
             xor(target, wide);
         }
-        for ((target, source), key) in targets
-            .into_remainder()
-            .iter_mut()
-            .zip(sources.remainder())
-            .zip(wide.to_le_bytes())
+        for ((target, source), key) in
+            targets.into_remainder().iter_mut().zip(sources.remainder()).zip(wide.to_le_bytes())
         {
             *target = source ^ key;
         }
@@ -74,11 +71,7 @@ mod tests {
     fn every_phase_and_length_agrees_with_the_definition() {
         let key = [0x37, 0xfa, 0x21, 0x3d];
         let data: Vec<u8> = (0..100).map(|i| (i * 7) as u8).collect();
-        let expected: Vec<u8> = data
-            .iter()
-            .enumerate()
-            .map(|(i, byte)| byte ^ key[i % 4])
-            .collect();
+        let expected: Vec<u8> = data.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect();
         for cut in 0..data.len() {
             for end in cut..data.len() {
                 let (mut in_place, mut copied) = (data.clone(), vec![0; end]);

@@ -55,10 +55,9 @@ impl Violation {
             | Violation::CloseTooShort
             | Violation::CloseCode(_) => 1002,
             Violation::BinaryInBase64 => 1003,
-            Violation::CloseReasonNotUtf8
-            | Violation::TextNotUtf8
-            | Violation::NotBase64
-            | Violation::Base64Cut => 1007,
+            Violation::CloseReasonNotUtf8 | Violation::TextNotUtf8 | Violation::NotBase64 | Violation::Base64Cut => {
+                1007
+            }
         }
     }
 }

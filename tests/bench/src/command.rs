@@ -34,16 +34,12 @@ impl Command {
 
 /// What the server sends in each write of 64 KiB.
 pub fn pattern() -> Vec<u8> {
-    (0..CHUNK)
-        .map(|i| (i.wrapping_mul(167).wrapping_add(i >> 8) & 0xff) as u8)
-        .collect()
+    (0..CHUNK).map(|i| (i.wrapping_mul(167).wrapping_add(i >> 8) & 0xff) as u8).collect()
 }
 
 /// The 64-bit FNV-1a hash.
 pub fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

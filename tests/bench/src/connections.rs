@@ -24,18 +24,9 @@ impl Connections {
     pub fn rig(site: &Site, side: Side) -> io::Result<Box<dyn Rig>> {
         let server = Server::start(site, App::Epoll, side)?;
         let payload = [b'c'; crate::echo::MESSAGE];
-        let ask = [
-            side.wire.request(),
-            &side.wire.frames(&payload, payload.len()),
-        ]
-        .concat();
+        let ask = [side.wire.request(), &side.wire.frames(&payload, payload.len())].concat();
         let answer = side.wire.short_reply(&payload);
-        Ok(Box::new(Self {
-            server,
-            wire: side.wire,
-            ask,
-            answer,
-        }))
+        Ok(Box::new(Self { server, wire: side.wire, ask, answer }))
     }
 
     fn one(&self) -> io::Result<()> {
@@ -48,10 +39,7 @@ impl Connections {
         let mut buffer = vec![0; self.answer.len()];
         from.read_exact(&mut buffer)?;
         if buffer != self.answer {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "connections: something else came back",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "connections: something else came back"));
         }
         Ok(())
     }

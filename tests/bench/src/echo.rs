@@ -36,33 +36,21 @@ impl Echo {
         let server = Server::start(site, app, side)?;
         let link = Link::open(server.at(), side.wire)?;
         let (ask, answer) = message(&link);
-        Ok(Box::new(Self {
-            server,
-            link,
-            app,
-            ask,
-            answer,
-        }))
+        Ok(Box::new(Self { server, link, app, ask, answer }))
     }
 }
 
 /// A message as it goes to the server, and as it must come back.
 pub fn message(link: &Link) -> (Vec<u8>, Vec<u8>) {
     let payload: Vec<u8> = (0..MESSAGE as u8).collect();
-    (
-        link.wire().frames(&payload, MESSAGE),
-        link.wire().short_reply(&payload),
-    )
+    (link.wire().frames(&payload, MESSAGE), link.wire().short_reply(&payload))
 }
 
 /// Waits for one whole answer, which `buffer` has the size of.
 pub fn expect(link: &Link, buffer: &mut [u8], answer: &[u8]) -> io::Result<()> {
     link.stream().read_exact(buffer)?;
     if buffer != answer {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "echo: something else came back",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "echo: something else came back"));
     }
     Ok(())
 }
@@ -70,8 +58,7 @@ pub fn expect(link: &Link, buffer: &mut [u8], answer: &[u8]) -> io::Result<()> {
 impl Rig for Echo {
     fn run(&mut self, count: u64) -> io::Result<f64> {
         if matches!(self.app, App::Blocking) {
-            self.link
-                .send(&Command::Echo(count * MESSAGE as u64).bytes())?;
+            self.link.send(&Command::Echo(count * MESSAGE as u64).bytes())?;
         }
         let mut buffer = vec![0; self.answer.len()];
         let mut times = Vec::new();

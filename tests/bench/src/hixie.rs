@@ -60,21 +60,11 @@ mod tests {
         for cut in 0..=stream.len() {
             let mut counter = Counter::default();
             let (head, tail) = stream.split_at(cut);
-            assert_eq!(
-                counter.feed(head).unwrap() + counter.feed(tail).unwrap(),
-                10,
-                "cut at {cut}"
-            );
+            assert_eq!(counter.feed(head).unwrap() + counter.feed(tail).unwrap(), 10, "cut at {cut}");
             assert!(!counter.within_frame());
         }
         let mut counter = Counter::default();
-        assert_eq!(
-            stream
-                .iter()
-                .map(|&byte| counter.feed(&[byte]).unwrap())
-                .sum::<u64>(),
-            10
-        );
+        assert_eq!(stream.iter().map(|&byte| counter.feed(&[byte]).unwrap()).sum::<u64>(), 10);
     }
 
     #[test]

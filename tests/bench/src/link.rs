@@ -18,10 +18,7 @@ pub struct Link {
 impl Link {
     /// Connects and speaks the opening handshake. Errors: those of connect(2), and `InvalidData` for a refusal.
     pub fn open(at: SocketAddr, wire: Wire) -> io::Result<Self> {
-        let link = Self {
-            stream: connect(at)?,
-            wire,
-        };
+        let link = Self { stream: connect(at)?, wire };
         link.write(wire.request())?;
         link.buffered(|from| wire.read_reply(from))?;
         Ok(link)
@@ -59,26 +56,17 @@ impl Link {
             Ok(())
         })?;
         if payload.len() > count {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "more payload than was asked for",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "more payload than was asked for"));
         }
         Ok((payload, taken))
     }
 
     /// Reads through a buffer that must be empty afterwards: what it held would be missing on the socket.
-    fn buffered(
-        &self,
-        read: impl FnOnce(&mut BufReader<&TcpStream>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn buffered(&self, read: impl FnOnce(&mut BufReader<&TcpStream>) -> io::Result<()>) -> io::Result<()> {
         let mut from = BufReader::new(&self.stream);
         read(&mut from)?;
         if !from.buffer().is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the server sent more than was asked for",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the server sent more than was asked for"));
         }
         Ok(())
     }

@@ -149,11 +149,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<ExitCode> {
-    let mut effort = Effort {
-        pairs: 25,
-        seconds: 0.2,
-        noise: false,
-    };
+    let mut effort = Effort { pairs: 25, seconds: 0.2, noise: false };
     let mut filters = Vec::new();
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
@@ -171,17 +167,13 @@ fn run() -> io::Result<ExitCode> {
             filter => filters.push(filter.to_owned()),
         }
     }
-    let wanted = |measure: &&Measure| {
-        filters.is_empty() || filters.iter().any(|filter| measure.name.contains(filter))
-    };
+    let wanted = |measure: &&Measure| filters.is_empty() || filters.iter().any(|filter| measure.name.contains(filter));
     let measures: Vec<&Measure> = WRAP.iter().filter(wanted).collect();
     if measures.is_empty() {
         return Err(io::Error::other("no measure has that in its name"));
     }
     if sys::raise_file_limit()? < IDLE + 100 {
-        return Err(io::Error::other(
-            "the hard limit of open files is too low (ulimit -Hn)",
-        ));
+        return Err(io::Error::other("the hard limit of open files is too low (ulimit -Hn)"));
     }
     let site = server::Site::prepare()?;
     println!("{}", report::head());

@@ -108,20 +108,8 @@ pub struct Pair {
 impl Measure {
     /// Takes all pairs, bare and wrapped in turn, after one pair that warms up and does not count.
     pub fn take(&self, site: &Site, effort: Effort) -> io::Result<Vec<Pair>> {
-        let plain = Side {
-            wrapped: false,
-            wire: Wire::Plain,
-            place: self.place,
-        };
-        let other = if effort.noise {
-            plain
-        } else {
-            Side {
-                wrapped: true,
-                wire: self.wire,
-                place: self.place,
-            }
-        };
+        let plain = Side { wrapped: false, wire: Wire::Plain, place: self.place };
+        let other = if effort.noise { plain } else { Side { wrapped: true, wire: self.wire, place: self.place } };
         let mut bare = (self.rig)(site, plain)?;
         let mut wrapped = (self.rig)(site, other)?;
         let count = match self.amount {
@@ -141,10 +129,7 @@ impl Measure {
             Amount::From(_) => effort.pairs,
         };
         for number in 0..=wanted {
-            let pair = Pair {
-                bare: sample(bare.as_mut(), count)?,
-                wrapped: sample(wrapped.as_mut(), count)?,
-            };
+            let pair = Pair { bare: sample(bare.as_mut(), count)?, wrapped: sample(wrapped.as_mut(), count)? };
             if number > 0 {
                 pairs.push(pair);
             }
@@ -169,9 +154,5 @@ fn sample(rig: &mut dyn Rig, count: u64) -> io::Result<Sample> {
     let (before, start) = (cpu(rig)?, Instant::now());
     let value = rig.run(count)?;
     let (seconds, after) = (start.elapsed().as_secs_f64(), cpu(rig)?);
-    Ok(Sample {
-        value,
-        cpu: after.zip(before).map(|(after, before)| after - before),
-        seconds,
-    })
+    Ok(Sample { value, cpu: after.zip(before).map(|(after, before)| after - before), seconds })
 }

@@ -17,10 +17,7 @@ pub struct Memory {
 impl Memory {
     /// Keeps what it takes to start servers.
     pub fn rig(site: &Site, side: Side) -> io::Result<Box<dyn Rig>> {
-        Ok(Box::new(Self {
-            site: site.clone(),
-            side,
-        }))
+        Ok(Box::new(Self { site: site.clone(), side }))
     }
 
     /// A connection that has carried a message each way, and is idle from then on.
@@ -39,9 +36,7 @@ impl Rig for Memory {
         // The first connection brings what is made once, and stays.
         let _first = self.idle(&server)?;
         let before = server.memory()?;
-        let links = (0..count)
-            .map(|_| self.idle(&server))
-            .collect::<io::Result<Vec<_>>>()?;
+        let links = (0..count).map(|_| self.idle(&server)).collect::<io::Result<Vec<_>>>()?;
         let after = server.memory()?;
         Ok((after - before) / links.len() as f64)
     }

@@ -21,9 +21,7 @@ impl Messages {
     /// Opens the connections.
     pub fn rig(site: &Site, side: Side) -> io::Result<Box<dyn Rig>> {
         let server = Server::start(site, App::Epoll, side)?;
-        let links = (0..CONNECTIONS)
-            .map(|_| Link::open(server.at(), side.wire))
-            .collect::<io::Result<_>>()?;
+        let links = (0..CONNECTIONS).map(|_| Link::open(server.at(), side.wire)).collect::<io::Result<_>>()?;
         Ok(Box::new(Self { server, links }))
     }
 }

@@ -5,10 +5,7 @@ use crate::measure::{Measure, Pair, Target};
 /// The median, or the lower of the two in the middle; 0 of nothing. Sorts what it is given.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
-    values
-        .get(values.len().saturating_sub(1) / 2)
-        .copied()
-        .unwrap_or(0.0)
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
 }
 
 /// The quartiles' place: where the middle half of the values begins and ends.
@@ -65,21 +62,11 @@ pub fn head() -> String {
 pub fn line(measure: &Measure, pairs: &[Pair]) -> (String, bool) {
     let of = |value: fn(&Pair) -> f64| median(&mut pairs.iter().map(value).collect::<Vec<_>>());
     let target = measure.target;
-    let mut figures: Vec<f64> = pairs
-        .iter()
-        .map(|pair| target.figure(pair.bare.value, pair.wrapped.value))
-        .collect();
+    let mut figures: Vec<f64> = pairs.iter().map(|pair| target.figure(pair.bare.value, pair.wrapped.value)).collect();
     let figure = median(&mut figures);
     let (from, to) = middle_half(&mut figures);
-    let mut cpu: Vec<f64> = pairs
-        .iter()
-        .filter_map(|pair| Some(pair.wrapped.cpu? / pair.bare.cpu?))
-        .collect();
-    let cpu = if cpu.is_empty() {
-        String::from("-")
-    } else {
-        format!("{:.2}", median(&mut cpu))
-    };
+    let mut cpu: Vec<f64> = pairs.iter().filter_map(|pair| Some(pair.wrapped.cpu? / pair.bare.cpu?)).collect();
+    let cpu = if cpu.is_empty() { String::from("-") } else { format!("{:.2}", median(&mut cpu)) };
     let reached = target.reached(figure);
     let line = format!(
         "{:<28} {:>9} {:>9} {:<6} {:>7} {:>13} {:>5}  {:>8}  {}",
@@ -97,11 +84,7 @@ pub fn line(measure: &Measure, pairs: &[Pair]) -> (String, bool) {
 }
 
 fn three_digits(value: f64) -> String {
-    if value.abs() < 100.0 {
-        format!("{value:.2}")
-    } else {
-        format!("{value:.0}")
-    }
+    if value.abs() < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") }
 }
 
 #[cfg(test)]
@@ -121,9 +104,6 @@ mod tests {
         assert!(Target::AtLeast(0.93).reached(0.93) && !Target::AtLeast(0.93).reached(0.92));
         assert!(Target::AtMost(1.07).reached(1.07) && !Target::AtMost(1.07).reached(1.08));
         let memory = Target::More(1024.0);
-        assert!(
-            memory.reached(memory.figure(500.0, 1524.0))
-                && !memory.reached(memory.figure(0.0, 1025.0))
-        );
+        assert!(memory.reached(memory.figure(500.0, 1524.0)) && !memory.reached(memory.figure(0.0, 1025.0)));
     }
 }

@@ -45,10 +45,7 @@ impl Site {
         let beside = own.parent().unwrap_or(Path::new("."));
         let library = beside.join("libwswrapper.so");
         if !library.is_file() {
-            let what = format!(
-                "{} is missing: cargo build --release -p wswrapper",
-                library.display()
-            );
+            let what = format!("{} is missing: cargo build --release -p wswrapper", library.display());
             return Err(io::Error::new(io::ErrorKind::NotFound, what));
         }
         let apps = beside.join("wsbench-apps");
@@ -57,29 +54,17 @@ impl Site {
         if let Some(client) = cpus.first() {
             sys::pin(0, *client)?;
         }
-        Ok(Self {
-            blocking: compile(&apps, "blocking")?,
-            epoll: compile(&apps, "epoll")?,
-            library,
-            cpus,
-        })
+        Ok(Self { blocking: compile(&apps, "blocking")?, epoll: compile(&apps, "epoll")?, library, cpus })
     }
 }
 
 fn compile(into: &Path, name: &str) -> io::Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("apps")
-        .join(format!("{name}.c"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps").join(format!("{name}.c"));
     let program = into.join(name);
     let mut cc = Command::new("cc");
-    cc.args(["-O2", "-Wall", "-Werror", "-o"])
-        .arg(&program)
-        .arg(&source);
+    cc.args(["-O2", "-Wall", "-Werror", "-o"]).arg(&program).arg(&source);
     if !cc.status()?.success() {
-        return Err(io::Error::other(format!(
-            "{} does not compile",
-            source.display()
-        )));
+        return Err(io::Error::other(format!("{} does not compile", source.display())));
     }
     Ok(program)
 }
@@ -104,18 +89,12 @@ impl Server {
         if side.wrapped {
             command.env("LD_PRELOAD", &site.library);
         }
-        let mut server = Self {
-            child: command.spawn()?,
-            at: (Ipv4Addr::LOCALHOST, 0).into(),
-        };
+        let mut server = Self { child: command.spawn()?, at: (Ipv4Addr::LOCALHOST, 0).into() };
         let mut line = String::new();
         if let Some(output) = server.child.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
         }
-        let port = line
-            .trim()
-            .parse()
-            .map_err(|_| io::Error::other("the server did not start"))?;
+        let port = line.trim().parse().map_err(|_| io::Error::other("the server did not start"))?;
         server.at.set_port(port);
         // A child starts on its parent's CPU.
         if let (Place::Apart, Some(cpu)) = (side.place, site.cpus.get(1)) {
@@ -133,24 +112,16 @@ impl Server {
     /// /proc/PID/schedstat, nanoseconds.
     pub fn cpu_seconds(&self) -> io::Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id()))?;
-        let spent = stat
-            .split(' ')
-            .next()
-            .and_then(|field| field.parse::<f64>().ok());
-        spent
-            .map(|nanoseconds| nanoseconds / 1e9)
-            .ok_or_else(|| io::Error::other("schedstat"))
+        let spent = stat.split(' ').next().and_then(|field| field.parse::<f64>().ok());
+        spent.map(|nanoseconds| nanoseconds / 1e9).ok_or_else(|| io::Error::other("schedstat"))
     }
 
     /// Bytes of memory that count as its own: Pss of /proc/PID/smaps_rollup (proc_pid_smaps(5)).
     pub fn memory(&self) -> io::Result<f64> {
         let maps = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
         let line = maps.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let kib = line
-            .and_then(|rest| rest.split_whitespace().next())
-            .and_then(|field| field.parse::<f64>().ok());
-        kib.map(|kib| kib * 1024.0)
-            .ok_or_else(|| io::Error::other("no Pss in smaps_rollup"))
+        let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|field| field.parse::<f64>().ok());
+        kib.map(|kib| kib * 1024.0).ok_or_else(|| io::Error::other("no Pss in smaps_rollup"))
     }
 }
 

@@ -43,21 +43,13 @@ impl Download {
         if payload.chunks(CHUNK).any(|chunk| chunk != pattern) {
             return Err(doubt("download: not what the server sent"));
         }
-        Ok(Box::new(Self {
-            server,
-            link,
-            wire_mib,
-            pattern,
-        }))
+        Ok(Box::new(Self { server, link, wire_mib, pattern }))
     }
 }
 
 impl Rig for Download {
     fn run(&mut self, count: u64) -> io::Result<f64> {
-        let ask = self
-            .link
-            .wire()
-            .frames(&Command::Source(count * MIB as u64).bytes(), CHUNK);
+        let ask = self.link.wire().frames(&Command::Source(count * MIB as u64).bytes(), CHUNK);
         let start = Instant::now();
         self.link.write(&ask)?;
         match self.link.wire() {
@@ -128,21 +120,14 @@ impl Upload {
         if link.receive(8)?.0 != command::hash(&payload).to_ne_bytes() {
             return Err(doubt("upload: the server got something else"));
         }
-        Ok(Box::new(Self {
-            server,
-            link,
-            frames,
-        }))
+        Ok(Box::new(Self { server, link, frames }))
     }
 }
 
 impl Rig for Upload {
     fn run(&mut self, count: u64) -> io::Result<f64> {
         let bytes = count * MIB as u64;
-        let announce = self
-            .link
-            .wire()
-            .frames(&Command::Sink(bytes).bytes(), CHUNK);
+        let announce = self.link.wire().frames(&Command::Sink(bytes).bytes(), CHUNK);
         let start = Instant::now();
         self.link.write(&announce)?;
         for _ in 0..count {

@@ -22,9 +22,7 @@ pub fn cpus() -> io::Result<Vec<usize>> {
     check(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) })?;
     let all = 0..8 * size_of::<libc::cpu_set_t>();
     // SAFETY: every number in `all` is a bit of `set`.
-    Ok(all
-        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
-        .collect())
+    Ok(all.filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
 }
 
 /// Keeps process `pid` (0: the calling thread) on one CPU (sched_setaffinity(2)); `cpu` comes from [`cpus`].
@@ -52,10 +50,7 @@ pub fn raise_file_limit() -> io::Result<u64> {
 
 /// Makes the close of `stream` a reset, which leaves no TIME_WAIT behind (SO_LINGER, socket(7)).
 pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let size = libc::socklen_t::try_from(size_of::<libc::linger>()).map_err(io::Error::other)?;
     // SAFETY: pointer and size are those of `linger`.
     check(unsafe {
@@ -75,14 +70,7 @@ pub fn discard(stream: &TcpStream, mut count: u64) -> io::Result<()> {
     while count > 0 {
         let ask = usize::try_from(count).unwrap_or(usize::MAX).min(1 << 20);
         // SAFETY: with MSG_TRUNC a TCP socket writes nothing to the buffer.
-        let got = unsafe {
-            libc::recv(
-                stream.as_raw_fd(),
-                std::ptr::null_mut(),
-                ask,
-                libc::MSG_TRUNC,
-            )
-        };
+        let got = unsafe { libc::recv(stream.as_raw_fd(), std::ptr::null_mut(), ask, libc::MSG_TRUNC) };
         match u64::try_from(got) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(got) => count -= got,

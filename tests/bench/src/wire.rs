@@ -98,12 +98,7 @@ impl Wire {
     /// Reads what comes next from a server and appends its payload to `out`; at most `limit` bytes, which only
     /// matters for [`Wire::Plain`], where nothing marks an end. Returns the bytes taken from the wire. Whatever
     /// a server has no reason to send here, such as control frames, is `InvalidData`.
-    pub fn read_frame(
-        self,
-        from: &mut impl BufRead,
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> io::Result<u64> {
+    pub fn read_frame(self, from: &mut impl BufRead, out: &mut Vec<u8>, limit: usize) -> io::Result<u64> {
         let taken = match self {
             Self::Plain => {
                 let there = from.fill_buf()?;
@@ -138,16 +133,9 @@ fn masked_frame(out: &mut Vec<u8>, part: &[u8], number: usize) {
         }
     }
     // Any non-zero mask will do; an odd factor makes neighbours differ.
-    let mask = (number as u32)
-        .wrapping_mul(0x9e37_79b1)
-        .wrapping_add(0x1357_9bdf)
-        .to_be_bytes();
+    let mask = (number as u32).wrapping_mul(0x9e37_79b1).wrapping_add(0x1357_9bdf).to_be_bytes();
     out.extend(mask);
-    out.extend(
-        part.iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    out.extend(part.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
 }
 
 fn read_rfc6455(from: &mut impl BufRead, out: &mut Vec<u8>) -> io::Result<usize> {
@@ -155,9 +143,7 @@ fn read_rfc6455(from: &mut impl BufRead, out: &mut Vec<u8>) -> io::Result<usize>
     from.read_exact(&mut head)?;
     let [kind, length] = head;
     if kind != 0x82 {
-        return Err(broken(format!(
-            "a frame that is no final binary one: {head:02x?}"
-        )));
+        return Err(broken(format!("a frame that is no final binary one: {head:02x?}")));
     }
     let (header, length) = match length {
         126 => {
@@ -168,10 +154,7 @@ fn read_rfc6455(from: &mut impl BufRead, out: &mut Vec<u8>) -> io::Result<usize>
         127 => {
             let mut long = [0; 8];
             from.read_exact(&mut long)?;
-            (
-                10,
-                usize::try_from(u64::from_be_bytes(long)).map_err(io::Error::other)?,
-            )
+            (10, usize::try_from(u64::from_be_bytes(long)).map_err(io::Error::other)?)
         }
         0x80.. => return Err(broken("a masked frame from the server")),
         short => (2, usize::from(short)),
@@ -189,16 +172,11 @@ fn read_hixie(from: &mut impl BufRead, out: &mut Vec<u8>) -> io::Result<usize> {
     let taken = from.read_until(0xff, &mut frame)?;
     match frame.as_slice() {
         [0x00, text @ .., 0xff] => {
-            STANDARD
-                .decode_vec(text, out)
-                .map_err(|error| broken(format!("base64: {error}")))?;
+            STANDARD.decode_vec(text, out).map_err(|error| broken(format!("base64: {error}")))?;
             Ok(taken)
         }
         [] => Ok(0),
-        other => Err(broken(format!(
-            "no text frame: {:02x?}",
-            other.iter().take(16).collect::<Vec<_>>()
-        ))),
+        other => Err(broken(format!("no text frame: {:02x?}", other.iter().take(16).collect::<Vec<_>>()))),
     }
 }
 
@@ -213,10 +191,7 @@ mod tests {
         assert_eq!(frames[6] ^ frames[2], b'H');
         assert_eq!(frames.len(), 2 * 6 + 5);
         assert_eq!(Wire::Rfc6455.frames(&[7; 126], 200)[1..4], [0xfe, 0, 126]);
-        assert_eq!(
-            Wire::Rfc6455.frames(&[7; 65536], 65536)[1..10],
-            [0xff, 0, 0, 0, 0, 0, 1, 0, 0]
-        );
+        assert_eq!(Wire::Rfc6455.frames(&[7; 65536], 65536)[1..10], [0xff, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 
     #[test]
@@ -226,16 +201,8 @@ mod tests {
         assert_eq!(Wire::Rfc6455.read_frame(&mut wire, &mut out, 9).unwrap(), 4);
         assert_eq!(Wire::Rfc6455.read_frame(&mut wire, &mut out, 9).unwrap(), 5);
         assert_eq!(out, b"hi!");
-        assert!(
-            Wire::Rfc6455
-                .read_frame(&mut &[0x89, 0][..], &mut out, 9)
-                .is_err()
-        );
-        assert!(
-            Wire::Rfc6455
-                .read_frame(&mut &[0x82, 5, 1][..], &mut out, 9)
-                .is_err()
-        );
+        assert!(Wire::Rfc6455.read_frame(&mut &[0x89, 0][..], &mut out, 9).is_err());
+        assert!(Wire::Rfc6455.read_frame(&mut &[0x82, 5, 1][..], &mut out, 9).is_err());
     }
 
     #[test]
@@ -247,24 +214,13 @@ mod tests {
             Wire::Hixie76.read_frame(&mut wire, &mut out, 9).unwrap();
         }
         assert_eq!(out, b"Hello");
-        assert!(
-            Wire::Hixie76
-                .read_frame(&mut &b"\xff\x00"[..], &mut out, 9)
-                .is_err()
-        );
+        assert!(Wire::Hixie76.read_frame(&mut &b"\xff\x00"[..], &mut out, 9).is_err());
     }
 
     #[test]
     fn a_refusal_is_no_reply() {
-        assert!(
-            Wire::Rfc6455
-                .read_reply(&mut &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..])
-                .is_err()
-        );
-        let wrong = format!(
-            "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-            "A".repeat(28)
-        );
+        assert!(Wire::Rfc6455.read_reply(&mut &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]).is_err());
+        let wrong = format!("HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {}\r\n\r\n", "A".repeat(28));
         assert!(Wire::Rfc6455.read_reply(&mut wrong.as_bytes()).is_err());
     }
 }

@@ -19,9 +19,7 @@ mod sender;
 #[cfg(test)]
 mod tests;
 
-pub use receiver::{
-    frames_hixie, frames_rfc6455, frames_rfc6455_base64, receive_all, receiver_ops,
-};
+pub use receiver::{Outcome, frames_hixie, frames_rfc6455, frames_rfc6455_base64, receive_all, receiver_ops};
 pub use request::request_head;
 pub use sender::sender_ops;
 

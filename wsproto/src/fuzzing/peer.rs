@@ -26,10 +26,7 @@ pub fn read(dialect: Dialect, encoding: Encoding, wire: &[u8]) -> Seen {
 }
 
 fn read_rfc6455(encoding: Encoding, wire: &[u8]) -> Seen {
-    let mut seen = Seen {
-        at_boundary: true,
-        ..Seen::default()
-    };
+    let mut seen = Seen { at_boundary: true, ..Seen::default() };
     let mut rest = wire;
     while !rest.is_empty() {
         assert_eq!(seen.close, None, "nothing follows Close");
@@ -45,16 +42,10 @@ fn read_rfc6455(encoding: Encoding, wire: &[u8]) -> Seen {
         let len = match size {
             2 => usize::from(rest[1]),
             4 => usize::from(u16::from_be_bytes([rest[2], rest[3]])),
-            _ => usize::try_from(u64::from_be_bytes(
-                rest[2..10].try_into().unwrap_or_default(),
-            ))
-            .unwrap_or(usize::MAX),
+            _ => usize::try_from(u64::from_be_bytes(rest[2..10].try_into().unwrap_or_default())).unwrap_or(usize::MAX),
         };
         assert!(len < 126 || size > 2, "masked, or the length is missing");
-        assert!(
-            size == 2 || len > 125 && (size == 4) == (len <= 65535),
-            "the shortest form"
-        );
+        assert!(size == 2 || len > 125 && (size == 4) == (len <= 65535), "the shortest form");
         let payload = &rest[size..rest.len().min(size + len)];
         let whole = payload.len() == len;
         match (rest[0], encoding) {
@@ -82,10 +73,7 @@ fn read_rfc6455(encoding: Encoding, wire: &[u8]) -> Seen {
 }
 
 fn read_hixie(dialect: Dialect, wire: &[u8]) -> Seen {
-    let mut seen = Seen {
-        at_boundary: true,
-        ..Seen::default()
-    };
+    let mut seen = Seen { at_boundary: true, ..Seen::default() };
     let mut rest = wire;
     while let Some((&kind, tail)) = rest.split_first() {
         assert_eq!(seen.close, None, "nothing follows Close");
@@ -116,10 +104,7 @@ impl Seen {
         assert!(!whole || text.len() % 4 == 0, "a frame ends with a quantum");
         let chars = text.iter().take_while(|byte| **byte != b'=').count();
         let padding = &text[chars..];
-        assert!(
-            padding.len() <= 2 && padding.iter().all(|byte| *byte == b'='),
-            "padding only ends a frame"
-        );
+        assert!(padding.len() <= 2 && padding.iter().all(|byte| *byte == b'='), "padding only ends a frame");
         let (mut value, mut held) = (0_u32, 0);
         for character in &text[..chars] {
             let bits = crate::base64::value(*character).expect("a character of base64");

@@ -47,11 +47,7 @@ pub fn receive_all(dialect: Dialect, encoding: Encoding, stream: &[u8]) -> Outco
     let received = receiver.receive(&mut stream.to_vec(), &mut payload);
     assert_eq!(received.consumed, stream.len(), "there was room");
     payload.truncate(received.produced);
-    Outcome {
-        payload,
-        end: receiver.end().copied(),
-        pong: receiver.take_pong(),
-    }
+    Outcome { payload, end: receiver.end().copied(), pong: receiver.take_pong() }
 }
 
 /// The whole stream, the stream byte by byte, and the stream into a buffer of one byte.
@@ -78,12 +74,7 @@ struct Queue<'a> {
 
 impl<'a> Queue<'a> {
     fn new(dialect: Dialect, encoding: Encoding, stream: &'a [u8]) -> Self {
-        Queue {
-            receiver: Receiver::new(dialect, encoding),
-            stream,
-            payload: Vec::new(),
-            pong: None,
-        }
+        Queue { receiver: Receiver::new(dialect, encoding), stream, payload: Vec::new(), pong: None }
     }
 
     /// Does the operations, then takes what is left.
@@ -104,14 +95,8 @@ impl<'a> Queue<'a> {
     /// What is certainly no payload is taken without room for any. `false`: there is none.
     fn overhead(&mut self) -> bool {
         let count = self.receiver.overhead().min(self.stream.len());
-        let received = self
-            .receiver
-            .receive(&mut self.stream[..count].to_vec(), &mut []);
-        assert_eq!(
-            (received.consumed, received.produced),
-            (count, 0),
-            "overhead is no payload"
-        );
+        let received = self.receiver.receive(&mut self.stream[..count].to_vec(), &mut []);
+        assert_eq!((received.consumed, received.produced), (count, 0), "overhead is no payload");
         self.stream = &self.stream[count..];
         self.check();
         count > 0
@@ -119,10 +104,7 @@ impl<'a> Queue<'a> {
 
     /// Payload as it is, at most `limit` bytes of it, in place. `false`: there is none.
     fn verbatim(&mut self, limit: usize) -> bool {
-        let count = usize::try_from(self.receiver.verbatim())
-            .unwrap_or(usize::MAX)
-            .min(limit)
-            .min(self.stream.len());
+        let count = usize::try_from(self.receiver.verbatim()).unwrap_or(usize::MAX).min(limit).min(self.stream.len());
         let mut payload = self.stream[..count].to_vec();
         let good = self.receiver.receive_verbatim(&mut payload);
         assert!(good == count || self.receiver.end().is_some());
@@ -139,27 +121,13 @@ impl<'a> Queue<'a> {
         let ended = self.receiver.end().is_some();
         let received = self.receiver.receive(&mut input, &mut out);
         assert!(received.consumed <= input.len() && received.produced <= room);
-        assert!(
-            !ended || received.produced == 0,
-            "nothing comes after the end"
-        );
-        assert_eq!(
-            input[received.consumed..],
-            given[received.consumed..],
-            "what is not consumed is not touched"
-        );
+        assert!(!ended || received.produced == 0, "nothing comes after the end");
+        assert_eq!(input[received.consumed..], given[received.consumed..], "what is not consumed is not touched");
         if !given.is_empty() && room > 0 {
-            assert!(
-                received.consumed + received.produced > 0,
-                "input and room make progress"
-            );
+            assert!(received.consumed + received.produced > 0, "input and room make progress");
         }
         if received.consumed < given.len() {
-            assert_eq!(
-                (received.produced, self.receiver.overhead()),
-                (room, 0),
-                "only payload without room stays"
-            );
+            assert_eq!((received.produced, self.receiver.overhead()), (room, 0), "only payload without room stays");
         }
         self.payload.extend_from_slice(&out[..received.produced]);
         self.stream = &self.stream[received.consumed..];
@@ -195,10 +163,6 @@ impl<'a> Queue<'a> {
         if matches!(end, Some(End::Failed(_))) {
             self.pong = None;
         }
-        Outcome {
-            payload: self.payload,
-            end,
-            pong: self.pong,
-        }
+        Outcome { payload: self.payload, end, pong: self.pong }
     }
 }

@@ -15,25 +15,16 @@ pub fn request_head(data: &[u8]) {
     let (taken, progress) = handshake.receive(request, &policy, &mut reply);
     check(request, taken, &progress, &reply, &policy);
     if progress != Progress::Incomplete {
-        assert_eq!(
-            handshake.receive(request, &policy, &mut Vec::new()),
-            (0, Progress::Incomplete)
-        );
+        assert_eq!(handshake.receive(request, &policy, &mut Vec::new()), (0, Progress::Incomplete));
     }
 
     let mut pieces = Vec::new();
     while !lengths.is_empty() {
         pieces.push(usize::from(lengths.byte()));
     }
-    assert_eq!(
-        feed(request, &policy, pieces),
-        (taken, progress.clone(), reply.clone())
-    );
+    assert_eq!(feed(request, &policy, pieces), (taken, progress.clone(), reply.clone()));
     if request.len() <= 2 * policy.head_limit {
-        assert_eq!(
-            feed(request, &policy, vec![1; request.len()]),
-            (taken, progress, reply)
-        );
+        assert_eq!(feed(request, &policy, vec![1; request.len()]), (taken, progress, reply));
     }
 }
 
@@ -46,11 +37,7 @@ fn policy(choice: u8) -> Policy {
             .filter(|(bit, _)| choice >> bit & 1 == 0)
             .map(|(_, it)| it)
             .collect(),
-        origins: if choice & 8 == 0 {
-            Vec::new()
-        } else {
-            vec!["http://example.com".to_owned()]
-        },
+        origins: if choice & 8 == 0 { Vec::new() } else { vec!["http://example.com".to_owned()] },
         secure: choice & 16 != 0,
         head_limit: if choice & 32 == 0 { 8192 } else { 100 },
     }
@@ -85,16 +72,9 @@ fn check(request: &[u8], taken: usize, progress: &Progress, reply: &[u8], policy
         Progress::Accepted(accepted) => {
             assert!(reply.starts_with(b"HTTP/1.1 101 "));
             assert!(policy.dialects.contains(accepted.dialect));
-            let texts = [
-                Some(&accepted.path),
-                Some(&accepted.host),
-                accepted.origin.as_ref(),
-            ];
+            let texts = [Some(&accepted.path), Some(&accepted.host), accepted.origin.as_ref()];
             for text in texts.into_iter().flatten() {
-                assert!(
-                    text.len() <= policy.head_limit
-                        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-                );
+                assert!(text.len() <= policy.head_limit && text.bytes().all(|byte| matches!(byte, b' '..=b'~')));
             }
         }
         Progress::Refused(refusal) => {

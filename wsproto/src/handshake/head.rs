@@ -23,26 +23,17 @@ impl Head {
     ///
     /// # Errors
     /// What no request begins with, a malformed request line, a head above `limit`.
-    pub(super) fn receive(
-        &mut self,
-        input: &[u8],
-        taken: &mut usize,
-        limit: usize,
-    ) -> Result<bool, Refusal> {
+    pub(super) fn receive(&mut self, input: &[u8], taken: &mut usize, limit: usize) -> Result<bool, Refusal> {
         let mut input = input;
         if self.bytes.is_empty() {
             // RFC 9112 section 2.2: empty lines in front of the request line are ignored.
-            let blank = input
-                .iter()
-                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-                .count();
+            let blank = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             *taken += blank;
             input = input.get(blank..).unwrap_or_default();
         }
         let before = self.bytes.len();
         let room = limit.saturating_add(1) - before;
-        self.bytes
-            .extend_from_slice(input.get(..room).unwrap_or(input));
+        self.bytes.extend_from_slice(input.get(..room).unwrap_or(input));
         match self.bytes.first() {
             None => return Ok(false),
             Some(&TLS_HANDSHAKE) => return Err(Refusal::Tls),
@@ -51,16 +42,10 @@ impl Head {
         }
         // The blank line may begin up to two bytes in front of this piece.
         let searched = before.saturating_sub(2);
-        let end =
-            blank_line(self.bytes.get(searched..).unwrap_or_default()).map(|end| searched + end);
+        let end = blank_line(self.bytes.get(searched..).unwrap_or_default()).map(|end| searched + end);
         self.bytes.truncate(end.unwrap_or(usize::MAX));
         *taken += self.bytes.len() - before;
-        if !self.line_seen
-            && self
-                .bytes
-                .get(before..)
-                .is_some_and(|piece| piece.contains(&b'\n'))
-        {
+        if !self.line_seen && self.bytes.get(before..).is_some_and(|piece| piece.contains(&b'\n')) {
             self.line_seen = true;
             request::check_line(&self.bytes)?;
         }
@@ -73,14 +58,11 @@ impl Head {
 
 /// Where the first blank line ends, seen from the line end in front of it; a lone LF ends a line, too.
 fn blank_line(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'\n')
-        .map(|(place, _)| place + 1)
-        .find_map(|next| match bytes.get(next..)? {
+    bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(place, _)| place + 1).find_map(
+        |next| match bytes.get(next..)? {
             [b'\n', ..] => Some(next + 1),
             [b'\r', b'\n', ..] => Some(next + 2),
             _ => None,
-        })
+        },
+    )
 }

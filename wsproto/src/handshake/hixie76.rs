@@ -17,9 +17,7 @@ pub(super) fn number(key: &str) -> Result<u32, KeyFault> {
         return Err(KeyFault::NoDigits);
     }
     let number = digits
-        .try_fold(0_u32, |number, digit| {
-            number.checked_mul(10)?.checked_add(u32::from(digit - b'0'))
-        })
+        .try_fold(0_u32, |number, digit| number.checked_mul(10)?.checked_add(u32::from(digit - b'0')))
         .ok_or(KeyFault::TooLarge)?;
     let spaces = key.bytes().filter(|byte| *byte == b' ').count();
     let spaces = u32::try_from(spaces).unwrap_or(u32::MAX);

@@ -34,12 +34,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy {
-            dialects: Dialects::default(),
-            origins: Vec::new(),
-            secure: false,
-            head_limit: 8192,
-        }
+        Policy { dialects: Dialects::default(), origins: Vec::new(), secure: false, head_limit: 8192 }
     }
 }
 
@@ -82,11 +77,7 @@ enum State {
     /// The head is not complete.
     Head(Head),
     /// hixie-76: the head is complete and good, the 8 bytes behind it are not.
-    Key3 {
-        accepted: Box<Accepted>,
-        numbers: [u32; 2],
-        key: Inline<8>,
-    },
+    Key3 { accepted: Box<Accepted>, numbers: [u32; 2], key: Inline<8> },
     /// Accepted or refused.
     Done,
 }
@@ -108,12 +99,7 @@ impl Handshake {
     /// While [`Progress::Incomplete`] all of them do. What follows an accepted request (frames) is not counted and stays
     /// with the caller. On `Accepted` and on `Refused` the HTTP reply is appended to `reply`; the handshake is over then,
     /// and further calls take nothing and come to `Incomplete`.
-    pub fn receive(
-        &mut self,
-        input: &[u8],
-        policy: &Policy,
-        reply: &mut Vec<u8>,
-    ) -> (usize, Progress) {
+    pub fn receive(&mut self, input: &[u8], policy: &Policy, reply: &mut Vec<u8>) -> (usize, Progress) {
         let mut taken = 0;
         let progress = match self.advance(input, &mut taken, policy, reply) {
             Ok(None) => Progress::Incomplete,
@@ -151,21 +137,12 @@ impl Handshake {
                         reply::accept_key(&accepted, &key, reply);
                         return Ok(Some(accepted));
                     }
-                    Proof::Numbers(numbers) => State::Key3 {
-                        accepted,
-                        numbers,
-                        key: Inline::new(),
-                    },
+                    Proof::Numbers(numbers) => State::Key3 { accepted, numbers, key: Inline::new() },
                 }
             }
             state @ (State::Key3 { .. } | State::Done) => state,
         };
-        let State::Key3 {
-            accepted,
-            numbers,
-            mut key,
-        } = state
-        else {
+        let State::Key3 { accepted, numbers, mut key } = state else {
             return Ok(None);
         };
         let rest = input.get(*taken..).unwrap_or_default();
@@ -173,11 +150,7 @@ impl Handshake {
         key.extend(piece);
         *taken += piece.len();
         if key.len() < hixie76::KEY3 {
-            self.state = State::Key3 {
-                accepted,
-                numbers,
-                key,
-            };
+            self.state = State::Key3 { accepted, numbers, key };
             return Ok(None);
         }
         reply::accept(&accepted, policy, reply);

@@ -14,10 +14,7 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The reply to RFC 6455 with this `Sec-WebSocket-Key`.
 pub(super) fn accept_key(accepted: &Accepted, key: &str, reply: &mut Vec<u8>) {
     let proof = STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize());
-    push(
-        reply,
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
-    );
+    push(reply, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     field(reply, "", "Sec-WebSocket-Accept", &proof);
     if let Some(subprotocol) = &accepted.subprotocol {
         field(reply, "Sec-", "WebSocket-Protocol", subprotocol);
@@ -53,10 +50,9 @@ pub(super) fn refuse(refusal: &Refusal, policy: &Policy, reply: &mut Vec<u8>) {
         403 => ("Forbidden", ""),
         405 => ("Method Not Allowed", "Allow: GET\r\n"),
         // RFC 6455 section 4.2.2: the versions spoken, most preferred first.
-        426 if policy.dialects.contains(Dialect::Rfc6455) => (
-            "Upgrade Required",
-            "Upgrade: websocket\r\nSec-WebSocket-Version: 13, 8, 7\r\n",
-        ),
+        426 if policy.dialects.contains(Dialect::Rfc6455) => {
+            ("Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13, 8, 7\r\n")
+        }
         426 => ("Upgrade Required", "Upgrade: WebSocket\r\n"),
         431 => ("Request Header Fields Too Large", ""),
         _ => ("Bad Request", ""),

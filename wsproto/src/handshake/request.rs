@@ -27,10 +27,7 @@ pub(super) enum Proof {
 /// # Errors
 /// A malformed line.
 pub(super) fn check_line(head: &[u8]) -> Result<(), Refusal> {
-    let line = head
-        .split_inclusive(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
+    let line = head.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
     match Request::new(&mut []).parse(line) {
         Ok(_) => Ok(()),
         Err(error) => Err(malformed(error)),
@@ -45,8 +42,7 @@ pub(super) fn judge(head: &[u8], policy: &Policy) -> Result<(Box<Accepted>, Proo
     let mut fields = [EMPTY_HEADER; FIELDS];
     let mut request = Request::new(&mut fields);
     let complete = request.parse(head).map_err(malformed)?.is_complete();
-    let (true, Some(method), Some(target), Some(version)) =
-        (complete, request.method, request.path, request.version)
+    let (true, Some(method), Some(target), Some(version)) = (complete, request.method, request.path, request.version)
     else {
         return Err(Refusal::RequestLine);
     };
@@ -64,21 +60,16 @@ pub(super) fn judge(head: &[u8], policy: &Policy) -> Result<(Box<Accepted>, Proo
         return Err(Refusal::Connection);
     }
     let path = path(target)?.to_owned();
-    let host = fields
-        .one("Host")?
-        .filter(|host| !host.contains(' '))
-        .ok_or(Refusal::Host)?
-        .to_owned();
+    let host = fields.one("Host")?.filter(|host| !host.contains(' ')).ok_or(Refusal::Host)?.to_owned();
     let dialect = dialect(&fields);
     if !policy.dialects.contains(dialect) {
         return Err(Refusal::Dialect(dialect));
     }
     let proof = match dialect {
         Dialect::Hixie75 => Proof::None,
-        Dialect::Hixie76 => Proof::Numbers([
-            number(&fields, "Sec-WebSocket-Key1")?,
-            number(&fields, "Sec-WebSocket-Key2")?,
-        ]),
+        Dialect::Hixie76 => {
+            Proof::Numbers([number(&fields, "Sec-WebSocket-Key1")?, number(&fields, "Sec-WebSocket-Key2")?])
+        }
         Dialect::Rfc6455 => {
             match fields.one("Sec-WebSocket-Version")? {
                 Some("13" | "8" | "7") => {}
@@ -93,29 +84,14 @@ pub(super) fn judge(head: &[u8], policy: &Policy) -> Result<(Box<Accepted>, Proo
         (None, Dialect::Rfc6455) => fields.one("Sec-WebSocket-Origin")?,
         (origin, _) => origin,
     };
-    let let_in = |origin: &str| {
-        policy
-            .origins
-            .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(origin))
-    };
+    let let_in = |origin: &str| policy.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
     if !policy.origins.is_empty() && !origin.is_some_and(let_in) {
         return Err(Refusal::Origin);
     }
     let (encoding, subprotocol) = subprotocol(&fields, dialect);
     let origin = origin.map(str::to_owned);
     let subprotocol = subprotocol.map(str::to_owned);
-    Ok((
-        Box::new(Accepted {
-            dialect,
-            encoding,
-            path,
-            host,
-            origin,
-            subprotocol,
-        }),
-        proof,
-    ))
+    Ok((Box::new(Accepted { dialect, encoding, path, host, origin, subprotocol }), proof))
 }
 
 /// A request with a field of RFC 6455 is one of RFC 6455, whatever it lacks; two keys make hixie-76.
@@ -138,20 +114,15 @@ fn subprotocol(fields: &Fields, dialect: Dialect) -> (Encoding, Option<&'static 
     };
     // hixie separates them by spaces, RFC 6455 by commas; no name holds either.
     let offers = |name: &str| {
-        fields.tokens(offered).any(|token| {
-            token
-                .split(u8::is_ascii_whitespace)
-                .any(|token| token == name.as_bytes())
-        })
+        fields.tokens(offered).any(|token| token.split(u8::is_ascii_whitespace).any(|token| token == name.as_bytes()))
     };
     match dialect {
         Dialect::Rfc6455 if offers("binary") => (Encoding::Binary, Some("binary")),
         Dialect::Rfc6455 if offers("base64") => (Encoding::Base64, Some("base64")),
         Dialect::Rfc6455 => (Encoding::Binary, None),
-        Dialect::Hixie75 | Dialect::Hixie76 => (
-            Encoding::Base64,
-            ["base64", "binary"].into_iter().find(|name| offers(name)),
-        ),
+        Dialect::Hixie75 | Dialect::Hixie76 => {
+            (Encoding::Base64, ["base64", "binary"].into_iter().find(|name| offers(name)))
+        }
     }
 }
 
@@ -164,10 +135,9 @@ fn path(target: &str) -> Result<&str, Refusal> {
         return Ok(target);
     }
     match target.split_once("://") {
-        Some(("http" | "https" | "ws" | "wss", rest)) => Ok(rest
-            .find('/')
-            .and_then(|slash| rest.get(slash..))
-            .unwrap_or("/")),
+        Some(("http" | "https" | "ws" | "wss", rest)) => {
+            Ok(rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or("/"))
+        }
         _ => Err(Refusal::Target),
     }
 }
@@ -175,15 +145,12 @@ fn path(target: &str) -> Result<&str, Refusal> {
 /// The number of a hixie-76 key.
 fn number(fields: &Fields, name: &'static str) -> Result<u32, Refusal> {
     let key = fields.one(name)?.ok_or(KeyFault::Missing);
-    key.and_then(hixie76::number)
-        .map_err(|fault| Refusal::HixieKey(name, fault))
+    key.and_then(hixie76::number).map_err(|fault| Refusal::HixieKey(name, fault))
 }
 
 /// The key of RFC 6455.
 fn key(fields: &Fields) -> Result<String, Refusal> {
-    let key = fields
-        .one("Sec-WebSocket-Key")?
-        .ok_or(Refusal::KeyMissing)?;
+    let key = fields.one("Sec-WebSocket-Key")?.ok_or(Refusal::KeyMissing)?;
     match STANDARD.decode(key) {
         Ok(nonce) if nonce.len() == 16 => Ok(key.to_owned()),
         Ok(_) | Err(_) => Err(Refusal::Key),
@@ -196,22 +163,16 @@ struct Fields<'a>(&'a [Header<'a>]);
 impl<'a> Fields<'a> {
     /// The values of all lines of one name.
     fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.0
-            .iter()
-            .filter(move |field| field.name.eq_ignore_ascii_case(name))
-            .map(|field| field.value)
+        self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
     /// The elements of a list, over all lines of its name (RFC 9110 section 5.3).
     fn tokens(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.values(name)
-            .flat_map(|value| value.split(|byte| *byte == b','))
-            .map(<[u8]>::trim_ascii)
+        self.values(name).flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
     }
 
     fn lists(&self, name: &str, token: &str) -> bool {
-        self.tokens(name)
-            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+        self.tokens(name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// The value of a field that stands once, without white space around it; printable ASCII, as it goes into replies
@@ -228,9 +189,7 @@ impl<'a> Fields<'a> {
         if !value.iter().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(Refusal::FieldValue);
         }
-        std::str::from_utf8(value)
-            .map(Some)
-            .map_err(|_| Refusal::FieldValue)
+        std::str::from_utf8(value).map(Some).map_err(|_| Refusal::FieldValue)
     }
 }
 

@@ -106,11 +106,5 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, Violation> {
         }
         short => (u64::from(short), rest),
     };
-    Ok(key.first_chunk().map(|&key| Header {
-        fin,
-        opcode,
-        len,
-        mask: Mask::new(key),
-        size: size(bytes),
-    }))
+    Ok(key.first_chunk().map(|&key| Header { fin, opcode, len, mask: Mask::new(key), size: size(bytes) }))
 }

@@ -35,11 +35,7 @@ enum State {
 
 impl Hixie {
     pub(super) fn new() -> Self {
-        Hixie {
-            state: State::Boundary,
-            quantum: Quantum::new(),
-            frame_len: 0,
-        }
+        Hixie { state: State::Boundary, quantum: Quantum::new(), frame_len: 0 }
     }
 
     pub(super) fn overhead(&self) -> usize {
@@ -48,9 +44,7 @@ impl Hixie {
             State::Text => self.quantum.overhead(),
             // The least that the frame still has is one byte.
             State::Unknown | State::Length { .. } => 1 + BOUNDARY,
-            State::Skip { left } => usize::try_from(left)
-                .unwrap_or(usize::MAX)
-                .saturating_add(BOUNDARY),
+            State::Skip { left } => usize::try_from(left).unwrap_or(usize::MAX).saturating_add(BOUNDARY),
         }
     }
 
@@ -59,12 +53,7 @@ impl Hixie {
     }
 
     /// `received` is kept up to date, so that it holds when the stream ends in mid-input.
-    pub(super) fn receive(
-        &mut self,
-        input: &[u8],
-        out: &mut [u8],
-        received: &mut Received,
-    ) -> Step {
+    pub(super) fn receive(&mut self, input: &[u8], out: &mut [u8], received: &mut Received) -> Step {
         while let Some((&byte, _)) = input.get(received.consumed..).and_then(<[u8]>::split_first) {
             let input = input.get(received.consumed..).unwrap_or_default();
             let out = out.get_mut(received.produced..).unwrap_or_default();
@@ -76,12 +65,7 @@ impl Hixie {
                         self.state = State::Text;
                     }
                     0x01..=0x7f => self.state = State::Unknown,
-                    0x80..=0xff => {
-                        self.state = State::Length {
-                            close: byte == 0xff,
-                            len: 0,
-                        }
-                    }
+                    0x80..=0xff => self.state = State::Length { close: byte == 0xff, len: 0 },
                 },
                 State::Text if byte == 0xff => {
                     if !self.quantum.is_complete() {
@@ -119,13 +103,7 @@ impl Hixie {
 
     /// Decodes text from `input`, which begins with `byte`: whole quanta in bulk, or else one character. Returns the
     /// number of characters taken; 0 when `out` is full.
-    fn decode(
-        &mut self,
-        byte: u8,
-        input: &[u8],
-        out: &mut [u8],
-        produced: &mut usize,
-    ) -> Result<usize, End> {
+    fn decode(&mut self, byte: u8, input: &[u8], out: &mut [u8], produced: &mut usize) -> Result<usize, End> {
         let mut count = 0;
         if self.quantum.is_idle() {
             count = decode_bulk(input, out) * 4;
@@ -147,9 +125,7 @@ impl Hixie {
 
 /// The state after one more `byte` of a length: seven bits a byte, the high bit says that more follow.
 fn next_length(close: bool, len: u64, byte: u8) -> Result<State, End> {
-    let more = len
-        .checked_mul(128)
-        .ok_or(End::Failed(Violation::LengthTooLarge))?;
+    let more = len.checked_mul(128).ok_or(End::Failed(Violation::LengthTooLarge))?;
     let len = more | u64::from(byte & !HIGH);
     if byte & HIGH != 0 {
         return Ok(State::Length { close, len });
@@ -173,19 +149,13 @@ fn decode_bulk(input: &[u8], out: &mut [u8]) -> usize {
     let (Some(text), Some(out)) = (near.get(..quanta * 4), out.get_mut(..quanta * 3)) else {
         return 0;
     };
-    if base64::decode_quanta(text, out) {
-        quanta
-    } else {
-        0
-    }
+    if base64::decode_quanta(text, out) { quanta } else { 0 }
 }
 
 /// How many bytes stand in front of the first one with the top bit.
 fn text_len(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
-    let plain = bytes
-        .chunks_exact(BLOCK)
-        .take_while(|block| block.iter().fold(0, |all, byte| all | byte) & HIGH == 0);
+    let plain = bytes.chunks_exact(BLOCK).take_while(|block| block.iter().fold(0, |all, byte| all | byte) & HIGH == 0);
     let blocks = plain.count() * BLOCK;
     let rest = bytes.get(blocks..).unwrap_or_default();
     blocks + rest.iter().take_while(|byte| **byte & HIGH == 0).count()

@@ -79,7 +79,7 @@ impl fmt::Display for End {
     }
 }
 
-/// The receiving half of a connection. Cheap to clone (a clone answers a look ahead), no heap, 320 bytes at most.
+/// The receiving half of a connection. Cheap to clone (a clone answers a look ahead), no heap, 300 bytes at most.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     framing: Framing,
@@ -87,10 +87,7 @@ pub struct Receiver {
 }
 
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a connection has one Receiver, and it holds no heap"
-)]
+#[expect(clippy::large_enum_variant, reason = "a connection has one Receiver, and it holds no heap")]
 enum Framing {
     Rfc6455(Rfc6455),
     Hixie(Hixie),

@@ -24,12 +24,7 @@ pub(super) enum Pushed {
 
 impl Quantum {
     pub(super) const fn new() -> Self {
-        Quantum {
-            held: [0; 3],
-            count: 0,
-            delivered: 0,
-            padded: false,
-        }
+        Quantum { held: [0; 3], count: 0, delivered: 0, padded: false }
     }
 
     /// Characters that may certainly be taken before one delivers payload.
@@ -79,15 +74,9 @@ impl Quantum {
         let bits = |character| base64::value(character).ok_or(Violation::NotBase64);
         let (value, len) = match (third, character) {
             (b'=', b'=') => (bits(first)? << 18 | bits(second)? << 12, 1),
-            (_, b'=') => (
-                bits(first)? << 18 | bits(second)? << 12 | bits(third)? << 6,
-                2,
-            ),
+            (_, b'=') => (bits(first)? << 18 | bits(second)? << 12 | bits(third)? << 6, 2),
             // A character behind `=` fails here: `=` has no value.
-            _ => (
-                bits(first)? << 18 | bits(second)? << 12 | bits(third)? << 6 | bits(character)?,
-                3,
-            ),
+            _ => (bits(first)? << 18 | bits(second)? << 12 | bits(third)? << 6 | bits(character)?, 3),
         };
         let [_, bytes @ ..] = value.to_be_bytes();
         // RFC 4648 section 3.5: the bits that padding leaves over are zero in what an encoder makes.
@@ -105,10 +94,7 @@ impl Quantum {
             self.delivered += count as u8;
             return Ok(Pushed::Full(count));
         }
-        *self = Quantum {
-            padded: len < 3,
-            ..Quantum::new()
-        };
+        *self = Quantum { padded: len < 3, ..Quantum::new() };
         Ok(Pushed::Taken(count))
     }
 

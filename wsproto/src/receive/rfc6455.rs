@@ -27,12 +27,7 @@ enum State {
     /// In front of a frame, or inside its header.
     Header(Inline<{ header::LONGEST }>),
     /// Inside the payload of a control frame; `left` bytes are to come.
-    Control {
-        opcode: ControlOpcode,
-        left: u8,
-        mask: Mask,
-        payload: Inline<125>,
-    },
+    Control { opcode: ControlOpcode, left: u8, mask: Mask, payload: Inline<125> },
     /// Inside the payload of a data frame; `left` bytes, at least one, are to come.
     Data { fin: bool, left: u64, mask: Mask },
 }
@@ -76,17 +71,16 @@ impl Rfc6455 {
             (State::Header(held), _) => header::size(held.as_slice()) - held.len(),
             (State::Control { left, .. }, _) => usize::from(*left),
             (State::Data { .. }, Payload::Verbatim(_)) => 0,
-            (State::Data { left, .. }, Payload::Base64(quantum)) => quantum
-                .overhead()
-                .min(usize::try_from(*left).unwrap_or(usize::MAX)),
+            (State::Data { left, .. }, Payload::Base64(quantum)) => {
+                quantum.overhead().min(usize::try_from(*left).unwrap_or(usize::MAX))
+            }
         }
     }
 
     pub(super) fn verbatim(&self) -> u64 {
         match (&self.state, &self.payload) {
             (State::Data { left, .. }, Payload::Verbatim(_)) => *left,
-            (State::Data { .. }, Payload::Base64(_))
-            | (State::Header(_) | State::Control { .. }, _) => 0,
+            (State::Data { .. }, Payload::Base64(_)) | (State::Header(_) | State::Control { .. }, _) => 0,
         }
     }
 
@@ -104,14 +98,10 @@ impl Rfc6455 {
 
     /// `good` is how many bytes may be delivered, also when the stream ends here.
     pub(super) fn receive_verbatim(&mut self, payload: &mut [u8], good: &mut usize) -> Step {
-        let (State::Data { fin, left, mask }, Payload::Verbatim(utf8)) =
-            (&mut self.state, &mut self.payload)
-        else {
+        let (State::Data { fin, left, mask }, Payload::Verbatim(utf8)) = (&mut self.state, &mut self.payload) else {
             return Ok(());
         };
-        let count = usize::try_from(*left)
-            .unwrap_or(usize::MAX)
-            .min(payload.len());
+        let count = usize::try_from(*left).unwrap_or(usize::MAX).min(payload.len());
         let Some(payload) = payload.get_mut(..count) else {
             return Ok(());
         };
@@ -131,12 +121,7 @@ impl Rfc6455 {
     }
 
     /// `received` is kept up to date, so that it holds when the stream ends in mid-input.
-    pub(super) fn receive(
-        &mut self,
-        input: &mut [u8],
-        out: &mut [u8],
-        received: &mut Received,
-    ) -> Step {
+    pub(super) fn receive(&mut self, input: &mut [u8], out: &mut [u8], received: &mut Received) -> Step {
         loop {
             let input = input.get_mut(received.consumed..).unwrap_or_default();
             let out = out.get_mut(received.produced..).unwrap_or_default();
@@ -148,12 +133,7 @@ impl Rfc6455 {
                     };
                     self.begin(header)?;
                 }
-                State::Control {
-                    opcode,
-                    left,
-                    mask,
-                    payload,
-                } => {
+                State::Control { opcode, left, mask, payload } => {
                     let count = usize::from(*left).min(input.len());
                     let piece = input.get_mut(..count).unwrap_or_default();
                     mask.apply(piece);
@@ -186,15 +166,10 @@ impl Rfc6455 {
 
     /// Moves payload that travels as it is from `input` to `out`.
     fn copy(&mut self, input: &[u8], out: &mut [u8], received: &mut Received) -> Step {
-        let (State::Data { fin, left, mask }, Payload::Verbatim(utf8)) =
-            (&mut self.state, &mut self.payload)
-        else {
+        let (State::Data { fin, left, mask }, Payload::Verbatim(utf8)) = (&mut self.state, &mut self.payload) else {
             return Ok(());
         };
-        let count = usize::try_from(*left)
-            .unwrap_or(usize::MAX)
-            .min(input.len())
-            .min(out.len());
+        let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len()).min(out.len());
         let (Some(from), Some(to)) = (input.get(..count), out.get_mut(..count)) else {
             return Ok(());
         };
@@ -218,24 +193,17 @@ impl Rfc6455 {
 
     /// Decodes base64 text from `input` to `out`: whole quanta in bulk, or else one character.
     fn decode(&mut self, input: &mut [u8], out: &mut [u8], received: &mut Received) -> Step {
-        let (State::Data { fin, left, mask }, Payload::Base64(quantum)) =
-            (&mut self.state, &mut self.payload)
-        else {
+        let (State::Data { fin, left, mask }, Payload::Base64(quantum)) = (&mut self.state, &mut self.payload) else {
             return Ok(());
         };
-        let available = usize::try_from(*left)
-            .unwrap_or(usize::MAX)
-            .min(input.len());
+        let available = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
         let mut count = 0;
         if quantum.is_idle() {
             count = decode_bulk(mask, available, input, out) * 4;
             received.produced += count / 4 * 3;
         }
         if let (0, Some(&masked)) = (count, input.get(..available).and_then(<[u8]>::first)) {
-            match quantum
-                .push(masked ^ mask.byte(0), out)
-                .map_err(End::Failed)?
-            {
+            match quantum.push(masked ^ mask.byte(0), out).map_err(End::Failed)? {
                 Pushed::Full(delivered) => {
                     received.produced += delivered;
                     return Ok(());
@@ -257,36 +225,20 @@ impl Rfc6455 {
 
     /// A header is complete: checks it against the message it stands in, and enters the frame.
     fn begin(&mut self, header: Header) -> Step {
-        let Header {
-            fin,
-            opcode,
-            len,
-            mask,
-            ..
-        } = header;
-        let control = |opcode| State::Control {
-            opcode,
-            left: len.min(125) as u8,
-            mask,
-            payload: Inline::new(),
-        };
+        let Header { fin, opcode, len, mask, .. } = header;
+        let control = |opcode| State::Control { opcode, left: len.min(125) as u8, mask, payload: Inline::new() };
         match opcode {
             Opcode::Close if len == 0 => return Err(closed(&[])),
             Opcode::Close => self.state = control(ControlOpcode::Close),
             Opcode::Ping => self.state = control(ControlOpcode::Ping),
             Opcode::Pong => self.state = control(ControlOpcode::Pong),
             Opcode::Continuation | Opcode::Text | Opcode::Binary => {
-                self.message =
-                    next_message(self.message, opcode, &self.payload).map_err(End::Failed)?;
+                self.message = next_message(self.message, opcode, &self.payload).map_err(End::Failed)?;
                 self.frame_len = len;
                 if len == 0 {
                     return self.end_frame(fin);
                 }
-                self.state = State::Data {
-                    fin,
-                    left: len,
-                    mask,
-                };
+                self.state = State::Data { fin, left: len, mask };
             }
         }
         Ok(())
@@ -303,12 +255,8 @@ impl Rfc6455 {
         }
         self.message = Message::None;
         match &self.payload {
-            Payload::Verbatim(utf8) if !utf8.is_complete() => {
-                Err(End::Failed(Violation::TextNotUtf8))
-            }
-            Payload::Base64(quantum) if !quantum.is_complete() => {
-                Err(End::Failed(Violation::Base64Cut))
-            }
+            Payload::Verbatim(utf8) if !utf8.is_complete() => Err(End::Failed(Violation::TextNotUtf8)),
+            Payload::Base64(quantum) if !quantum.is_complete() => Err(End::Failed(Violation::Base64Cut)),
             Payload::Verbatim(_) | Payload::Base64(_) => Ok(()),
         }
     }
@@ -331,11 +279,7 @@ fn next_message(message: Message, opcode: Opcode, payload: &Payload) -> Result<M
 
 /// Takes the header's bytes from `input`; `None` when some are missing, which are then held.
 #[inline]
-fn collect(
-    held: &mut Inline<{ header::LONGEST }>,
-    input: &[u8],
-    consumed: &mut usize,
-) -> Result<Option<Header>, End> {
+fn collect(held: &mut Inline<{ header::LONGEST }>, input: &[u8], consumed: &mut usize) -> Result<Option<Header>, End> {
     if held.is_empty() {
         // The common case: the whole header is there.
         if let Some(header) = header::parse(input).map_err(End::Failed)? {
@@ -347,9 +291,7 @@ fn collect(
     // The first two bytes tell how many there are.
     while let Some((piece, tail)) = rest.split_at_checked(match held.len() {
         0 | 1 => 1,
-        len => header::size(held.as_slice())
-            .saturating_sub(len)
-            .min(rest.len()),
+        len => header::size(held.as_slice()).saturating_sub(len).min(rest.len()),
     }) {
         if piece.is_empty() {
             break;
@@ -366,10 +308,7 @@ fn collect(
 fn decode_bulk(mask: &mut Mask, available: usize, input: &mut [u8], out: &mut [u8]) -> usize {
     let mut quanta = (available / 4).min(out.len() / 3);
     let last = (quanta * 4).wrapping_sub(1);
-    if input
-        .get(last)
-        .is_some_and(|masked| masked ^ mask.byte(last) == b'=')
-    {
+    if input.get(last).is_some_and(|masked| masked ^ mask.byte(last) == b'=') {
         quanta -= 1;
     }
     let (Some(text), Some(out)) = (input.get_mut(..quanta * 4), out.get_mut(..quanta * 3)) else {

@@ -12,11 +12,7 @@ pub(super) struct Utf8 {
 
 impl Utf8 {
     pub(super) const fn new() -> Self {
-        Utf8 {
-            missing: 0,
-            low: 0x80,
-            high: 0xbf,
-        }
+        Utf8 { missing: 0, low: 0x80, high: 0xbf }
     }
 
     /// Whether no character is unfinished.
@@ -55,10 +51,7 @@ impl Utf8 {
     fn step(&mut self, byte: u8) -> bool {
         if self.missing > 0 {
             let fits = (self.low..=self.high).contains(&byte);
-            *self = Utf8 {
-                missing: self.missing - 1,
-                ..Utf8::new()
-            };
+            *self = Utf8 { missing: self.missing - 1, ..Utf8::new() };
             return fits;
         }
         let (missing, low, high) = match byte {
@@ -85,8 +78,8 @@ mod tests {
     fn every_split_agrees_with_the_library() {
         // The edges of every row of the table, and the byte behind each edge.
         let bytes = [
-            0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1,
-            0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff,
+            0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef,
+            0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff,
         ];
         for first in bytes {
             for second in bytes {
@@ -96,11 +89,7 @@ mod tests {
                         let valid = std::str::from_utf8(&text).is_ok();
                         let mut whole = Utf8::new();
                         let good = whole.check(&text);
-                        assert_eq!(
-                            good == text.len() && whole.is_complete(),
-                            valid,
-                            "{text:x?}"
-                        );
+                        assert_eq!(good == text.len() && whole.is_complete(), valid, "{text:x?}");
                         for cut in 1..text.len() {
                             let mut halves = Utf8::new();
                             let mut sum = halves.check(&text[..cut]);

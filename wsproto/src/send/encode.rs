@@ -24,24 +24,16 @@ impl Sender {
             return 0;
         }
         self.prepared.owed = self.owed && !payload.is_empty();
-        let payload = payload
-            .get(usize::from(self.prepared.owed)..)
-            .unwrap_or_default();
+        let payload = payload.get(usize::from(self.prepared.owed)..).unwrap_or_default();
         match self.frame {
-            Frame::Base64 {
-                chars,
-                bytes,
-                carry,
-            } => {
+            Frame::Base64 { bytes, carry } => {
                 // Four characters less, so that padding has room.
                 let room = out.len().saturating_sub(self.head.len() + QUANTUM);
-                let room = (room * 6).saturating_sub(carry.bits) / 8;
+                let room = (room * 6).saturating_sub(usize::from(carry.bits)) / 8;
                 let payload = payload.get(..bytes.min(room)).unwrap_or(payload);
                 let text = self.copy_head(out);
                 self.prepared.payload = payload.len();
-                (self.prepared.chars, self.prepared.carry) =
-                    carry.encode(payload, payload.len() == bytes, text);
-                debug_assert!(payload.len() < bytes || self.prepared.chars == chars);
+                (self.prepared.chars, self.prepared.carry) = carry.encode(payload, payload.len() == bytes, text);
                 self.head.len() + self.prepared.chars
             }
             Frame::Boundary | Frame::Hixie if !payload.is_empty() && !self.is_closing() => {
@@ -60,14 +52,8 @@ impl Sender {
     pub fn transmitted_encoded(&mut self, sent: usize, out: &[u8]) -> usize {
         let prepared = self.prepared;
         let rest = self.waiting();
-        let text = out
-            .get(self.head.len()..)
-            .and_then(|text| text.get(..prepared.chars))
-            .unwrap_or_default();
-        let Committed {
-            header_begun,
-            behind,
-        } = self.commit_head(sent);
+        let text = out.get(self.head.len()..).and_then(|text| text.get(..prepared.chars)).unwrap_or_default();
+        let Committed { header_begun, behind } = self.commit_head(sent);
         let mut told = 0;
         if prepared.owed && sent >= rest {
             self.owed = false;
@@ -76,11 +62,7 @@ impl Sender {
         if header_begun {
             self.frame = match self.dialect {
                 Dialect::Hixie75 | Dialect::Hixie76 => Frame::Hixie,
-                Dialect::Rfc6455 => Frame::Base64 {
-                    chars: prepared.chars,
-                    bytes: prepared.payload,
-                    carry: Carry::default(),
-                },
+                Dialect::Rfc6455 => Frame::Base64 { bytes: prepared.payload, carry: Carry::default() },
             };
         }
         let gone = behind.min(text.len());
@@ -90,43 +72,31 @@ impl Sender {
                 // The quantum that is cut is committed as a whole; its rest and the end of the frame are the tail.
                 let quanta = gone.div_ceil(QUANTUM);
                 if behind <= text.len() {
-                    self.head
-                        .push(text.get(gone..quanta * QUANTUM).unwrap_or_default());
+                    self.head.push(text.get(gone..quanta * QUANTUM).unwrap_or_default());
                     self.head.push(&[HIXIE_END]);
                 }
                 self.tell(told, prepared.payload.min(quanta * 3))
             }
-            Frame::Base64 {
-                chars,
-                bytes,
-                carry,
-            } if gone > 0 => {
+            Frame::Base64 { bytes, carry } if gone > 0 => {
                 // A byte whose first bit is out is committed.
-                let count = (gone * 6 - carry.bits).div_ceil(8).min(prepared.payload);
+                let fresh = gone * 6 - usize::from(carry.bits);
+                let count = fresh.div_ceil(8).min(prepared.payload);
                 let (_, rest) = text.split_at_checked(gone).unwrap_or_default();
                 if count == bytes {
                     self.frame = Frame::Boundary;
                     self.head.push(rest);
                     return self.tell(told, count);
                 }
-                let mut open = chars - gone;
-                let mut carry = Carry {
-                    bits: carry.bits + 8 * count - 6 * gone,
-                    ..prepared.carry
-                };
+                let mut carry = Carry { bits: (8 * count - fresh) as u8, ..prepared.carry };
                 if let Some(&next) = rest.first() {
                     if carry.bits == 6 {
                         // All of the next character is committed.
-                        open -= self.head.push(&[next]);
+                        self.head.push(&[next]);
                         carry.bits = 0;
                     }
-                    carry.value = base64::value(next).unwrap_or_default() >> (6 - carry.bits);
+                    carry.value = base64::value(next).unwrap_or_default() as u8 >> (6 - carry.bits);
                 }
-                self.frame = Frame::Base64 {
-                    chars: open,
-                    bytes: bytes - count,
-                    carry,
-                };
+                self.frame = Frame::Base64 { bytes: bytes - count, carry };
                 told + count
             }
             Frame::Boundary | Frame::Hixie | Frame::Base64 { .. } | Frame::Verbatim { .. } => told,
@@ -181,8 +151,8 @@ impl Sender {
 /// Bits of a byte whose first bits are in a character that went out: the low 0, 2 or 4 bits of `value`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Carry {
-    bits: usize,
-    value: u32,
+    bits: u8,
+    value: u8,
 }
 
 impl Carry {
@@ -191,27 +161,21 @@ impl Carry {
     fn encode(mut self, payload: &[u8], complete: bool, out: &mut [u8]) -> (usize, Carry) {
         let mut chars = 0;
         // Bytes up to the next quantum, whole quanta, bytes of the last one.
-        let lead = payload.len().min((6 - self.bits) / 2 % 3);
+        let lead = payload.len().min(usize::from((6 - self.bits) / 2 % 3));
         let (lead, rest) = payload.split_at_checked(lead).unwrap_or_default();
         for byte in lead {
             chars += self.push(*byte, out.get_mut(chars..).unwrap_or_default());
         }
-        let (quanta, tail) = rest
-            .split_at_checked(rest.len() / 3 * 3)
-            .unwrap_or_default();
+        let (quanta, tail) = rest.split_at_checked(rest.len() / 3 * 3).unwrap_or_default();
         chars += base64::encode(quanta, out.get_mut(chars..).unwrap_or_default());
         for byte in tail {
             chars += self.push(*byte, out.get_mut(chars..).unwrap_or_default());
         }
         if complete && self.bits > 0 {
-            let last = base64::character(self.value << (6 - self.bits));
+            let last = base64::character(u32::from(self.value) << (6 - self.bits));
             let padded = [last, b'=', b'='];
-            let count = 1 + (6 - self.bits) / 2;
-            for (to, from) in out
-                .iter_mut()
-                .skip(chars)
-                .zip(padded.into_iter().take(count))
-            {
+            let count = usize::from(1 + (6 - self.bits) / 2);
+            for (to, from) in out.iter_mut().skip(chars).zip(padded.into_iter().take(count)) {
                 *to = from;
                 chars += 1;
             }
@@ -222,7 +186,7 @@ impl Carry {
 
     /// Adds a byte, and writes the one or two characters that it completes.
     fn push(&mut self, byte: u8, out: &mut [u8]) -> usize {
-        self.value = self.value << 8 | u32::from(byte);
+        let value = u32::from(self.value) << 8 | u32::from(byte);
         self.bits += 8;
         let mut count = 0;
         for to in out.iter_mut() {
@@ -230,10 +194,10 @@ impl Carry {
                 break;
             }
             self.bits -= 6;
-            *to = base64::character(self.value >> self.bits);
+            *to = base64::character(value >> self.bits);
             count += 1;
         }
-        self.value &= (1 << self.bits) - 1;
+        self.value = value as u8 & ((1 << self.bits) - 1);
         count
     }
 }

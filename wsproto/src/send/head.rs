@@ -46,36 +46,31 @@ impl Head {
     }
 
     /// Appends `bytes`. Returns their number, as all of the following do.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> usize {
-        self.0.extend(bytes);
-        bytes.len()
+    pub(super) fn push(&mut self, bytes: &[u8]) -> u16 {
+        self.0.extend(bytes)
     }
 
     /// Appends the header of a frame of `len` bytes, not masked.
-    pub(super) fn push_header(&mut self, first: u8, len: usize) -> usize {
-        let before = self.len();
-        self.push(&[first]);
-        match (u8::try_from(len), u16::try_from(len)) {
-            (Ok(short @ ..=125), _) => self.push(&[short]),
-            (_, Ok(medium)) => self.push(&[126]) + self.push(&medium.to_be_bytes()),
-            (_, Err(_)) => self.push(&[127]) + self.push(&(len as u64).to_be_bytes()),
-        };
-        self.len() - before
+    pub(super) fn push_header(&mut self, first: u8, len: usize) -> u16 {
+        let first = self.push(&[first]);
+        first
+            + match (u8::try_from(len), u16::try_from(len)) {
+                (Ok(short @ ..=125), _) => self.push(&[short]),
+                (_, Ok(medium)) => self.push(&[126]) + self.push(&medium.to_be_bytes()),
+                (_, Err(_)) => self.push(&[127]) + self.push(&(len as u64).to_be_bytes()),
+            }
     }
 
-    pub(super) fn push_pong(&mut self, pong: &Pong) -> usize {
+    pub(super) fn push_pong(&mut self, pong: &Pong) -> u16 {
         self.push_header(PONG, pong.as_slice().len()) + self.push(pong.as_slice())
     }
 
-    pub(super) fn push_close(&mut self, code: u16) -> usize {
+    pub(super) fn push_close(&mut self, code: u16) -> u16 {
         self.push_header(CLOSE, 2) + self.push(&code.to_be_bytes())
     }
 
     /// The pong whose frame stands at `range`.
     pub(super) fn pong_at(&self, range: Range<usize>) -> Option<Pong> {
-        self.as_slice()
-            .get(range)?
-            .get(CONTROL_HEADER..)
-            .map(Pong::new)
+        self.as_slice().get(range)?.get(CONTROL_HEADER..).map(Pong::new)
     }
 }

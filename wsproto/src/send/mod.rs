@@ -28,7 +28,7 @@ use encode::Carry;
 pub use head::Head;
 
 /// The sending half of a connection. Nothing is committed until `transmitted` says what the kernel took: prepare, send,
-/// report. A preparation that is not reported counts as not sent. No heap, 448 bytes at most.
+/// report. A preparation that is not reported counts as not sent. No heap, 460 bytes at most.
 #[derive(Clone, Debug)]
 pub struct Sender {
     dialect: Dialect,
@@ -60,12 +60,8 @@ enum Frame {
     Boundary,
     /// RFC 6455: `left` bytes of the announced payload, at least one, are not sent.
     Verbatim { left: usize },
-    /// RFC 6455 with base64: so many of the announced characters, and of the bytes that they stand for, are not sent.
-    Base64 {
-        chars: usize,
-        bytes: usize,
-        carry: Carry,
-    },
+    /// RFC 6455 with base64: `bytes` of those whose characters were announced, at least one, are not sent.
+    Base64 { bytes: usize, carry: Carry },
     /// hixie: `00` is out and nothing else.
     Hixie,
 }
@@ -74,9 +70,9 @@ enum Frame {
 /// in their order.
 #[derive(Clone, Copy, Debug, Default)]
 struct Prepared {
-    pong: usize,
-    close: usize,
-    header: usize,
+    pong: u16,
+    close: u16,
+    header: u16,
     /// Bytes of payload behind the head, as the program counts them but for the one owed.
     payload: usize,
     /// Characters that encode them.
@@ -148,9 +144,7 @@ impl Sender {
         self.waiting() > 0
             || match self.frame {
                 // A preparation that is not reported holds the pong in `head`.
-                Frame::Boundary => {
-                    self.pong.is_some() || self.prepared.pong > 0 || self.close_is_queued()
-                }
+                Frame::Boundary => self.pong.is_some() || self.prepared.pong > 0 || self.close_is_queued(),
                 Frame::Hixie => self.close_is_queued(),
                 Frame::Verbatim { .. } | Frame::Base64 { .. } => false,
             }
@@ -189,9 +183,7 @@ impl Sender {
         let prepared = self.prepared;
         let committed = self.commit_head(sent);
         if committed.header_begun {
-            self.frame = Frame::Verbatim {
-                left: prepared.payload,
-            };
+            self.frame = Frame::Verbatim { left: prepared.payload };
         }
         let Frame::Verbatim { left } = self.frame else {
             return 0;
@@ -211,13 +203,8 @@ impl Sender {
 
     /// Length of the rests that must go out before anything else.
     fn waiting(&self) -> usize {
-        let Prepared {
-            pong,
-            close,
-            header,
-            ..
-        } = self.prepared;
-        self.head.len().saturating_sub(pong + close + header)
+        let Prepared { pong, close, header, .. } = self.prepared;
+        self.head.len().saturating_sub(usize::from(pong + close + header))
     }
 
     /// Begins a preparation: forgets one that was not reported, then puts pong and Close behind the rests.
@@ -237,9 +224,7 @@ impl Sender {
                 }
             }
             // The frame of which only `00` is out ends as an empty one.
-            Frame::Hixie if self.close_is_queued() => {
-                self.prepared.close = self.head.push(&[0xff, 0xff, 0x00])
-            }
+            Frame::Hixie if self.close_is_queued() => self.prepared.close = self.head.push(&[0xff, 0xff, 0x00]),
             Frame::Hixie | Frame::Verbatim { .. } | Frame::Base64 { .. } => {}
         }
     }
@@ -248,15 +233,10 @@ impl Sender {
     /// keeps its rest; parts of which nothing went out are as before the preparation.
     fn commit_head(&mut self, sent: usize) -> Committed {
         let rest = self.waiting();
-        let Prepared {
-            pong,
-            close,
-            header,
-            ..
-        } = std::mem::take(&mut self.prepared);
-        let pong_end = rest + pong;
-        let close_end = pong_end + close;
-        let header_end = close_end + header;
+        let Prepared { pong, close, header, .. } = std::mem::take(&mut self.prepared);
+        let pong_end = rest + usize::from(pong);
+        let close_end = pong_end + usize::from(close);
+        let header_end = close_end + usize::from(header);
         if pong > 0 && sent <= rest && self.pong.is_none() {
             self.pong = self.head.pong_at(rest..pong_end);
         }
@@ -268,10 +248,7 @@ impl Sender {
         let ends = [rest, pong_end, close_end, header_end];
         let end = ends.into_iter().find(|end| sent <= *end).unwrap_or(sent);
         self.head.keep(sent..end);
-        Committed {
-            header_begun: header > 0 && sent > close_end,
-            behind: sent.saturating_sub(header_end),
-        }
+        Committed { header_begun: header > 0 && sent > close_end, behind: sent.saturating_sub(header_end) }
     }
 }
 

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLONESHOT, POLLIN, c_int, epoll_event, pollfd};
+use libc::{
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLONESHOT, POLLNVAL, c_int, c_short, epoll_event, pollfd,
+};
 use parking_lot::Mutex;
 
 use crate::Layer;
@@ -253,33 +255,52 @@ impl<S: Sys> Layer<S> {
     }
 
     /// What is behind the report that a nested epoll instance has events.
+    ///
+    /// Looks at the descriptors of ours in it, which takes off the queue what is no payload, until one of them has something
+    /// to tell, or the kernel no longer calls the instance ready, or only what is not ours can be the cause.
     pub(crate) fn behind_epoll(&self, fd: Fd, index: u32, nesting: c_int) -> Behind {
-        let Some(epoll) = self.epolls.acquire(index) else {
-            return Behind::Something;
-        };
+        let Some(epoll) = self.epolls.acquire(index) else { return Behind::Something };
         if nesting == 0 || epoll.count.load(Ordering::Acquire) == 0 {
             return Behind::Something;
         }
-        let targets: Vec<(Fd, Slot)> = epoll.registered.lock().iter().map(|(fd, r)| (*fd, r.target)).collect();
-        let mut polls: Vec<pollfd> =
-            targets.iter().map(|(fd, _)| pollfd { fd: *fd, events: POLLIN, revents: 0 }).collect();
-        // A closed descriptor is POLLNVAL, no error.
-        let _ = self.sys.poll(&mut polls, Some(Duration::ZERO), None);
-        for (poll, (fd, target)) in polls.iter().zip(targets) {
-            if self.slots.get(fd) != target {
-                continue;
-            }
-            match target {
-                Slot::Conn(_) if poll.revents & POLLIN != 0 => drop(self.behind_conn(fd)),
-                Slot::Listener(_) => drop(self.listener(fd).map(|l| self.connection_waits(fd, &l))),
-                Slot::Epoll(index) if poll.revents & POLLIN != 0 => {
-                    self.behind_epoll(fd, index, nesting - 1);
-                }
-                _ => {}
+        while self.is_readable(fd) {
+            if self.look_inside(&epoll, nesting) == Behind::Something {
+                return Behind::Something;
             }
         }
-        // What was false is gone: the kernel's word holds now.
-        if self.is_readable(fd) { Behind::Something } else { Behind::Nothing }
+        Behind::Nothing
+    }
+
+    /// Looks once at what is registered with `epoll`.
+    fn look_inside(&self, epoll: &Epoll, nesting: c_int) -> Behind {
+        let registered: Vec<(Fd, Registration)> = epoll.registered.lock().iter().map(|(fd, r)| (*fd, *r)).collect();
+        let event = |(fd, r): &(Fd, Registration)| pollfd { fd: *fd, events: r.events as c_short, revents: 0 };
+        let mut polls: Vec<pollfd> = registered.iter().map(event).collect();
+        // A closed descriptor is POLLNVAL, no error.
+        let _ = self.sys.poll(&mut polls, Some(Duration::ZERO), None);
+        let mut ours = false;
+        for (poll, (fd, registration)) in polls.iter().zip(registered) {
+            let reported = u32::from(poll.revents.cast_unsigned());
+            let left = match registration.target {
+                target if self.slots.get(fd) != target || poll.revents & POLLNVAL != 0 => continue,
+                Slot::Listener(_) => {
+                    let Some(listener) = self.listener(fd) else { continue };
+                    ours |= self.hub_fd(&listener).is_some_and(|hub| self.is_readable(hub));
+                    u32::from(self.connection_waits(fd, &listener))
+                }
+                Slot::Epoll(index) if reported != 0 => match self.behind_epoll(fd, index, nesting - 1) {
+                    Behind::Something => reported,
+                    Behind::Nothing => 0,
+                },
+                _ => self.filter_fd(fd, reported),
+            };
+            if left != 0 {
+                return Behind::Something;
+            }
+            ours |= reported != 0;
+        }
+        // Nothing of ours had anything to report: the cause is a descriptor of the program's.
+        if ours { Behind::Nothing } else { Behind::Something }
     }
 }
 

@@ -15,10 +15,6 @@ use crate::sys::{Errno, Fd, Result, Sys};
 /// Close code of a server whose program closed the connection, RFC 6455 section 7.4.1.
 const NORMAL_CLOSURE: u16 = 1000;
 
-/// How many bytes that are no payload a close takes off the queue, so that a client that does not stop sending pings
-/// cannot hold it.
-const LAST_LOOKS: usize = 64;
-
 impl<S: Sys> Layer<S> {
     /// The wrapped connection behind `fd`.
     #[inline]
@@ -186,23 +182,12 @@ impl<S: Sys> Layer<S> {
     pub(crate) fn finish(&self, conn: &Conn, fd: Fd) {
         let last = conn.send.lock().owners.take().is_none_or(|owners| owners.leave(&self.sys));
         let mut receive = conn.receive.lock();
-        let mut words = Vec::new();
         if last && !receive.broken {
             // Bytes left in the queue would make the kernel reset the connection, and the client lose what we sent last.
-            for _ in 0..LAST_LOOKS {
-                let before = conn.taken.load(Ordering::Relaxed);
-                if self.payload_waits(conn, fd, &mut receive) || conn.taken.load(Ordering::Relaxed) == before {
-                    break;
-                }
-            }
+            self.payload_waits(conn, fd, &mut receive);
             self.say_close(conn, fd, NORMAL_CLOSURE, false);
-            words = conn.send.lock().encoder.transmit_control().as_slice().to_vec();
         }
         self.log_end(conn, &receive);
-        drop(receive);
-        if !words.is_empty() {
-            self.keep_for_last_words(fd, words);
-        }
     }
 
     /// `new` names what `old` names.

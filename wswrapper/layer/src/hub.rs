@@ -104,7 +104,6 @@ enum Stage {
 enum Then {
     HandOut(Box<Accepted>, Start),
     Linger,
-    Close,
 }
 
 /// What a step of a handshake came to.
@@ -229,26 +228,11 @@ impl<S: Sys> Layer<S> {
         self.watch(hub, pending);
     }
 
-    /// Keeps a connection that the program closes for as long as a handshake may take, since the kernel has no room yet for
-    /// the last of what the client must get: the end of a frame, Close. Where there is no listener nobody would drive it.
-    pub(crate) fn keep_for_last_words(&self, fd: Fd, words: Vec<u8>) {
-        let Some(listener) = self.listeners.in_use().next() else { return };
-        let Ok(copy) = self.sys.fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) else { return };
-        let (hub, fd) = (&mut *listener.hub.lock(), self.private(copy));
-        let deadline = self.sys.now().saturating_add(self.config.handshake_timeout);
-        let stage = Stage::Answering { reply: words, then: Then::Close };
-        let peer = PeerAddr::new(&[]);
-        self.watch(hub, Pending { fd, peer, deadline, nonblock: 0, watched: false, stage });
-        self.arm(hub, 1);
-    }
-
     /// Puts a connection among the pending ones.
     fn watch(&self, hub: &mut Hub, mut pending: Pending) {
         while hub.pending.len() >= MAX_PENDING {
             if let Some((_, oldest)) = hub.pending.pop_first() {
-                if matches!(oldest.stage, Stage::Asking(_)) {
-                    self.refuse_line(&oldest.peer, "too many handshakes at once");
-                }
+                self.refuse_line(&oldest.peer, "too many handshakes at once");
                 self.close_private(oldest.fd);
             }
         }
@@ -410,7 +394,6 @@ impl<S: Sys> Layer<S> {
         }
         match then {
             Then::HandOut(accepted, start) => Outcome::Ready(accepted, start),
-            Then::Close => Outcome::Gone,
             Then::Linger => {
                 let _ = self.sys.shutdown(fd, libc::SHUT_WR);
                 self.linger(fd, LINGER_BYTES)

@@ -37,10 +37,10 @@ mod take;
 pub mod wait;
 
 use config::Config;
-use parking_lot::Mutex;
 use conn::Conn;
 use epoll::Epoll;
 use listen::Listener;
+use parking_lot::Mutex;
 use slots::{MAX_FDS, Pool, Slots};
 use sys::{Fd, Sys};
 

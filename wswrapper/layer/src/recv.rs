@@ -75,8 +75,8 @@ impl<S: Sys> Layer<S> {
         loop {
             let nowait = cursor.filled() > 0 && flags & libc::MSG_WAITALL == 0;
             let flags = if nowait { libc::MSG_DONTWAIT } else { flags & libc::MSG_DONTWAIT };
-            if dry && flags & libc::MSG_DONTWAIT != 0 {
-                return if nowait { Ok(cursor.filled()) } else { Err(Errno(libc::EAGAIN)) };
+            if dry && cursor.filled() > 0 && flags & libc::MSG_DONTWAIT != 0 {
+                break;
             }
             let step = self.step(conn, fd, cursor, flags, dry, &mut wait);
             dry = matches!(step, Step::Dry);

@@ -8,6 +8,7 @@
 //! writers out meanwhile.
 
 use std::io::IoSlice;
+use std::time::Duration;
 
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, POLLOUT, c_int, pollfd};
 use parking_lot::MutexGuard;
@@ -23,6 +24,9 @@ const GATHER: usize = 32 * 1024;
 
 /// Frames up to this size are put together on the stack.
 const SMALL_FRAME: usize = 256;
+
+/// The least that the encoder takes to make a frame in.
+const MIN_ROOM: usize = 512;
 
 /// What became of one frame.
 struct Sent {
@@ -85,10 +89,12 @@ impl<S: Sys> Layer<S> {
             return Err(self.broken_pipe(fd, &send, flags));
         }
         let verbatim = send.encoder.is_verbatim();
+        // The rest of a frame in base64 is waited for, or there must be none.
+        let flags = if verbatim || self.waits(fd, flags)? { flags } else { flags | MSG_DONTWAIT };
         let first = if verbatim {
             self.try_verbatim(&mut send, fd, bufs, done, flags | MSG_DONTWAIT)
         } else {
-            self.try_encoded(&mut send, fd, bufs, done, flags | MSG_DONTWAIT)
+            self.try_encoded(&mut send, fd, bufs, done, flags)
         };
         let sent = match first {
             Ok(sent) if sent.whole => Ok(sent),
@@ -161,20 +167,20 @@ impl<S: Sys> Layer<S> {
     /// A frame in base64.
     fn try_encoded(&self, send: &mut Send, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
         let mut pieces = [IoSlice::new(&[]); PIECES];
-        let (count, available) = tail(bufs, done, usize::MAX, &mut pieces);
-        if available <= 3 && !self.has_room(fd) {
-            // A frame this small must not be cut: there would be nothing to hold back of it.
-            return Err(Errno(libc::EAGAIN));
-        }
+        let (count, _) = tail(bufs, done, usize::MAX, &mut pieces);
+        let room = if flags & MSG_DONTWAIT == 0 { usize::MAX } else { self.room(fd)? };
+        let flags = flags | MSG_DONTWAIT;
         let mut small = [0; SMALL];
         let mut scratch = Scratch::take(&mut small);
+        let room = room.min(scratch.len());
         match pieces.get(..count) {
-            Some([only]) => self.send_encoded(send, fd, only, &mut scratch, flags),
+            Some([only]) => self.send_encoded(send, fd, only, scratch.get_mut(..room).unwrap_or_default(), flags),
             pieces => {
                 let limit = GATHER.min(scratch.len() / 3);
                 let (buf, out) = scratch.split_at_mut(limit);
                 let payload = gather(pieces.unwrap_or_default(), buf);
-                self.send_encoded(send, fd, payload, out, flags)
+                let room = room.min(out.len());
+                self.send_encoded(send, fd, payload, out.get_mut(..room).unwrap_or_default(), flags)
             }
         }
     }
@@ -244,10 +250,36 @@ impl<S: Sys> Layer<S> {
         (judge(sent, reported, len), send)
     }
 
-    /// Whether the kernel would take a small frame whole.
-    fn has_room(&self, fd: Fd) -> bool {
-        let mut poll = [pollfd { fd, events: POLLOUT, revents: 0 }];
-        matches!(self.sys.poll(&mut poll, Some(std::time::Duration::ZERO), None), Ok(1..))
+    /// Whether a send with `flags` waits for room.
+    fn waits(&self, fd: Fd, flags: c_int) -> Result<bool> {
+        Ok(flags & MSG_DONTWAIT == 0 && self.sys.fcntl(fd, libc::F_GETFL, 0)? & libc::O_NONBLOCK == 0)
+    }
+
+    /// How large a frame the kernel takes whole at this moment.
+    ///
+    /// A base64 frame that is cut has to be ended, or filled, by a later call, and where the program need not call again
+    /// bytes that were reported would wait for it. So where nobody waits for the rest no frame is begun that might be cut.
+    ///
+    /// # Errors
+    /// `EAGAIN` when the kernel calls the socket not writable; it then reports when that changes.
+    fn room(&self, fd: Fd) -> Result<usize> {
+        loop {
+            let (queued, limit) = self.sys.send_queue(fd)?;
+            let free = limit.saturating_sub(queued);
+            // What makes a stream socket writable: include/net/sock.h of Linux, sk_stream_is_writeable.
+            if free >= queued / 2 && free > 0 {
+                // The kernel's own bookkeeping takes its share.
+                return Ok((free / 2).max(MIN_ROOM));
+            }
+            let mut poll = [pollfd { fd, events: POLLOUT, revents: 0 }];
+            if self.sys.poll(&mut poll, Some(Duration::ZERO), None)? == 0 {
+                return Err(Errno(libc::EAGAIN));
+            }
+            if poll.iter().any(|poll| poll.revents & !POLLOUT != 0) {
+                // An error that the send is to report.
+                return Ok(MIN_ROOM);
+            }
+        }
     }
 
     /// What a write after Close comes to: the kernel's own answer where it knows that nothing more is sent.

@@ -87,6 +87,8 @@ pub trait Sys: Sync {
     fn send(&self, fd: Fd, bytes: &[u8], flags: c_int) -> Result<usize>;
     /// sendmsg(2) without control data.
     fn send_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize>;
+    /// getsockopt(2) `SO_MEMINFO`: bytes in the send queue, and how many the kernel lets there be.
+    fn send_queue(&self, fd: Fd) -> Result<(usize, usize)>;
     /// readv(2), for a number that turns out to be no socket any more.
     fn read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize>;
     /// writev(2), for a number that turns out to be no socket any more.

@@ -81,6 +81,17 @@ impl Sys for Kernel {
         check_size(unsafe { sendmsg.next()(fd, &raw const msg, flags) })
     }
 
+    fn send_queue(&self, fd: Fd) -> Result<(usize, usize)> {
+        // linux/sock_diag.h: SK_MEMINFO_SNDBUF and SK_MEMINFO_WMEM_QUEUED of nine values.
+        let mut info = [0_u32; 9];
+        let mut len = mem::size_of_val(&info) as socklen_t;
+        let at = info.as_mut_ptr().cast();
+        // SAFETY: `info` has room for the `len` bytes that the kernel may write.
+        check(unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, at, &raw mut len) })?;
+        let [_, _, _, limit, _, queued, ..] = info;
+        Ok((queued as usize, limit as usize))
+    }
+
     fn read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
         // SAFETY: as in `recv_vectored`.
         check_size(unsafe { readv.next()(fd, bufs.as_ptr().cast(), bufs.len() as c_int) })
