@@ -21,7 +21,7 @@ pub(crate) fn encode(payload: &[u8], out: &mut [u8]) -> usize {
 /// Decodes `text`, whole quanta without padding, into `out`, three quarters as long. `false`: some character is none of
 /// base64, and what stands in `out` is undefined.
 pub(crate) fn decode_quanta(text: &[u8], out: &mut [u8]) -> bool {
-    let fits = text.len() % 4 == 0 && out.len() == text.len() / 4 * 3;
+    let fits = text.len().is_multiple_of(4) && out.len() == text.len() / 4 * 3;
     debug_assert!(fits, "{} characters for {} bytes", text.len(), out.len());
     fits && STANDARD_NO_PAD.decode(text, Out::from_slice(out)).is_ok()
 }

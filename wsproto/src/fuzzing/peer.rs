@@ -101,7 +101,7 @@ fn read_hixie(dialect: Dialect, wire: &[u8]) -> Seen {
 impl Seen {
     /// The text of one frame, or what is there of it.
     fn text(&mut self, text: &[u8], whole: bool) {
-        assert!(!whole || text.len() % 4 == 0, "a frame ends with a quantum");
+        assert!(!whole || text.len().is_multiple_of(4), "a frame ends with a quantum");
         let chars = text.iter().take_while(|byte| **byte != b'=').count();
         let padding = &text[chars..];
         assert!(padding.len() <= 2 && padding.iter().all(|byte| *byte == b'='), "padding only ends a frame");

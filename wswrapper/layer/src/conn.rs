@@ -7,9 +7,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use parking_lot::{Condvar, Mutex};
-use wsproto::{Accepted, Dialect, Encoding, Receiver, Sender};
+use wsproto::{Dialect, Encoding, Receiver, Sender};
 
-use crate::hub::Start;
+use crate::hub::Agreed;
 use crate::owners::Owners;
 use crate::slots::Recycle;
 use crate::sys::{Errno, PeerAddr};
@@ -85,10 +85,11 @@ pub struct About {
 
 impl Conn {
     /// Begins a connection in an unused object.
-    pub fn open(&self, accepted: &Accepted, start: Start, about: Option<Box<About>>) {
+    pub fn open(&self, agreed: Agreed, about: Option<Box<About>>) {
+        let Agreed { accepted, decoder, skip } = agreed;
         *self.receive.lock() = Receive {
-            decoder: start.decoder,
-            skip: start.skip,
+            decoder,
+            skip,
             plain: (accepted.dialect, accepted.encoding) == (Dialect::Rfc6455, Encoding::Binary),
             about,
             ..Receive::default()

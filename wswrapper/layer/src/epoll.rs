@@ -26,13 +26,16 @@ pub struct Epoll {
     pub fds: AtomicU32,
     /// Registrations of wrapped descriptors, by number. One stays after its descriptor was closed, as the kernel's own
     /// does while the connection lives on elsewhere; the number's next registration replaces it.
-    pub registered: Mutex<HashMap<Fd, Registration>>,
+    pub registered: Mutex<Registered>,
     /// How many there are.
     count: AtomicUsize,
     generation: AtomicU32,
 }
 
-/// What the program registered.
+/// What the program registered, by descriptor.
+pub type Registered = HashMap<Fd, Registration>;
+
+/// One registration of the program's.
 #[derive(Clone, Copy)]
 pub struct Registration {
     target: Slot,
@@ -147,12 +150,12 @@ impl<S: Sys> Layer<S> {
         let token = |hub| Token { fd, generation, hub }.pack(self.magic);
         let ours = |hub| Some(epoll_event { events: event.events, u64: token(hub) });
         self.sys.epoll_ctl(epoll_fd, op, fd, ours(false))?;
-        if let Some(hub) = hub {
-            if self.sys.epoll_ctl(epoll_fd, op, hub, ours(true)).is_err() {
-                // It was there, or not there, from another time: bring it to the same state.
-                let other = if op == EPOLL_CTL_ADD { EPOLL_CTL_MOD } else { EPOLL_CTL_ADD };
-                let _ = self.sys.epoll_ctl(epoll_fd, other, hub, ours(true));
-            }
+        if let Some(hub) = hub
+            && self.sys.epoll_ctl(epoll_fd, op, hub, ours(true)).is_err()
+        {
+            // It was there, or not there, from another time: bring it to the same state.
+            let other = if op == EPOLL_CTL_ADD { EPOLL_CTL_MOD } else { EPOLL_CTL_ADD };
+            let _ = self.sys.epoll_ctl(epoll_fd, other, hub, ours(true));
         }
         registered.insert(fd, Registration { target, events: event.events, data: event.u64, generation });
         epoll.count.store(registered.len(), Ordering::Release);

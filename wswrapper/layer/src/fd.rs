@@ -23,10 +23,10 @@ impl<S: Sys> Layer<S> {
             let slot = self.slots.get(fd);
             let Slot::Conn(index) = slot else { return None };
             // The number may be closed and used again between the two looks.
-            if let Some(conn) = self.conns.acquire(index) {
-                if self.slots.get(fd) == slot {
-                    return Some(conn);
-                }
+            if let Some(conn) = self.conns.acquire(index)
+                && self.slots.get(fd) == slot
+            {
+                return Some(conn);
             }
         }
     }
@@ -39,10 +39,10 @@ impl<S: Sys> Layer<S> {
     /// `fd` was made by a call that knows nothing of us, or is about to be closed as something that is none of ours:
     /// whatever was known of the number is void.
     pub fn forget(&self, fd: Fd) {
-        if self.slots.get(fd) != Slot::Unknown {
-            if let Some(slot) = self.slots.replace(fd, Slot::Unknown) {
-                self.drop_slot(slot);
-            }
+        if self.slots.get(fd) != Slot::Unknown
+            && let Some(slot) = self.slots.replace(fd, Slot::Unknown)
+        {
+            self.drop_slot(slot);
         }
     }
 
@@ -123,10 +123,10 @@ impl<S: Sys> Layer<S> {
 
     /// The program changed `O_NONBLOCK`. Only a listener's is of interest: connections leave it to the kernel.
     pub fn set_nonblocking(&self, fd: Fd, on: bool) {
-        if let Slot::Listener(_) = self.slots.get(fd) {
-            if let Some(listener) = self.listener(fd) {
-                listener.nonblocking.store(on, Ordering::Relaxed);
-            }
+        if let Slot::Listener(_) = self.slots.get(fd)
+            && let Some(listener) = self.listener(fd)
+        {
+            listener.nonblocking.store(on, Ordering::Relaxed);
         }
     }
 

@@ -5,7 +5,6 @@
 //! two: receiving, and sending if that is free; or one of the others, and a pool's. None is held across a call that
 //! blocks, so a fork never waits for a client.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
@@ -13,18 +12,18 @@ use wsproto::Sender;
 
 use crate::Layer;
 use crate::conn::{Conn, Receive, Send};
-use crate::epoll::{Epoll, Registration};
+use crate::epoll::{Epoll, Registered};
 use crate::hub::Hub;
 use crate::listen::Listener;
 use crate::owners::Owners;
 use crate::slots::{Free, Ref, Slot};
-use crate::sys::{Fd, Sys};
+use crate::sys::Sys;
 
 /// Everything that is locked while a fork is under way. Dropping it unlocks, the pools first: the references need them.
 pub struct ForkGuard<'a> {
     _pools: [MutexGuard<'a, Free>; 3],
     conns: Vec<(MutexGuard<'a, Receive>, MutexGuard<'a, Send>, Ref<'a, Conn>)>,
-    _epolls: Vec<(MutexGuard<'a, HashMap<Fd, Registration>>, Ref<'a, Epoll>)>,
+    _epolls: Vec<(MutexGuard<'a, Registered>, Ref<'a, Epoll>)>,
     hubs: Vec<(MutexGuard<'a, Hub>, Ref<'a, Listener>)>,
 }
 

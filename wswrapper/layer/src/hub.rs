@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use libc::{EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, c_int, epoll_event};
-use wsproto::{Accepted, Dialect, Encoding, Handshake, Progress, Receiver};
+use wsproto::{Accepted, Handshake, Progress, Receiver};
 
 use crate::Layer;
 use crate::slots::Slot;
@@ -57,28 +57,22 @@ pub struct Ready {
     pub fd: Fd,
     /// Its client.
     pub peer: PeerAddr,
-    /// What was agreed on.
-    pub accepted: Box<Accepted>,
+    /// What came of its handshake.
+    pub agreed: Box<Agreed>,
     /// `SOCK_NONBLOCK` if the connection was accepted with it.
     pub nonblock: c_int,
     /// It has not the number that the kernel gave it.
     pub moved: bool,
-    /// Where its stream stands.
-    pub start: Start,
 }
 
-/// Where the stream of a connection stands when its handshake is done.
-pub struct Start {
+/// What came of a handshake.
+pub struct Agreed {
+    /// What was agreed on.
+    pub accepted: Box<Accepted>,
     /// The decoder, which may have seen a first frame's header.
     pub decoder: Receiver,
     /// Bytes at the front of the kernel's queue that are done with: the request and that header. Payload follows them.
     pub skip: usize,
-}
-
-impl Default for Start {
-    fn default() -> Self {
-        Start { decoder: Receiver::new(Dialect::Rfc6455, Encoding::Binary), skip: 0 }
-    }
 }
 
 struct Pending {
@@ -102,14 +96,14 @@ enum Stage {
 }
 
 enum Then {
-    HandOut(Box<Accepted>, Start),
+    HandOut(Box<Agreed>),
     Linger,
 }
 
 /// What a step of a handshake came to.
 enum Outcome {
     Waiting(Stage),
-    Ready(Box<Accepted>, Start),
+    Ready(Box<Agreed>),
     Gone,
 }
 
@@ -323,13 +317,13 @@ impl<S: Sys> Layer<S> {
                 pending.stage = stage;
                 Some(pending)
             }
-            Outcome::Ready(accepted, start) => {
+            Outcome::Ready(agreed) => {
                 if let (Some(epoll), true) = (hub.epoll, pending.watched) {
                     let _ = self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_DEL, pending.fd, None);
                 }
                 let Pending { fd, peer, nonblock, watched: moved, .. } = pending;
                 self.ready.fetch_add(1, Ordering::AcqRel);
-                hub.ready.push_back(Ready { fd, peer, accepted, nonblock, moved, start });
+                hub.ready.push_back(Ready { fd, peer, agreed, nonblock, moved });
                 None
             }
             Outcome::Gone => {
@@ -352,14 +346,13 @@ impl<S: Sys> Layer<S> {
             let mut reply = Vec::new();
             let input = buf.get(..n).unwrap_or_default();
             let (mut used, progress) = handshake.receive(input, &self.config.policy, &mut reply);
-            let mut start = Start::default();
+            let mut decoder = None;
             if let Progress::Accepted(accepted) = &progress {
-                start.decoder = Receiver::new(accepted.dialect, accepted.encoding);
-                let mut decoder = start.decoder.clone();
-                let seen = used + decoder.receive(buf.get_mut(used..n).unwrap_or_default(), &mut []).consumed;
-                if seen < n && decoder.end().is_none() {
+                let mut early = Receiver::new(accepted.dialect, accepted.encoding);
+                let seen = used + early.receive(buf.get_mut(used..n).unwrap_or_default(), &mut []).consumed;
+                if seen < n && early.end().is_none() {
                     // Payload has come along: the read that takes it takes what is in front of it, too.
-                    (start, used) = (Start { decoder, skip: seen }, 0);
+                    (decoder, used) = (Some((early, seen)), 0);
                 }
             }
             if used > 0 && self.sys.discard(fd, used).is_err() {
@@ -371,10 +364,12 @@ impl<S: Sys> Layer<S> {
                 }
                 Progress::Incomplete => {}
                 Progress::Accepted(accepted) => {
-                    return self.answer(fd, reply, Then::HandOut(accepted, start));
+                    let fresh = || (Receiver::new(accepted.dialect, accepted.encoding), 0);
+                    let (decoder, skip) = decoder.unwrap_or_else(fresh);
+                    return self.answer(fd, reply, Then::HandOut(Box::new(Agreed { accepted, decoder, skip })));
                 }
                 Progress::Refused(refusal) => {
-                    self.refuse_line(peer, &refusal);
+                    self.refuse_line(peer, refusal);
                     return self.answer(fd, reply, Then::Linger);
                 }
             }
@@ -393,7 +388,7 @@ impl<S: Sys> Layer<S> {
             }
         }
         match then {
-            Then::HandOut(accepted, start) => Outcome::Ready(accepted, start),
+            Then::HandOut(agreed) => Outcome::Ready(agreed),
             Then::Linger => {
                 let _ = self.sys.shutdown(fd, libc::SHUT_WR);
                 self.linger(fd, LINGER_BYTES)

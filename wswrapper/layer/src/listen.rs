@@ -168,7 +168,7 @@ impl<S: Sys> Layer<S> {
 
     /// Gives a connection to the program, with the flags that it asked for.
     fn hand_out(&self, ready: Ready, flags: c_int) -> Result<(Fd, PeerAddr)> {
-        let Ready { fd, peer, accepted, nonblock, moved, start } = ready;
+        let Ready { fd, peer, agreed, nonblock, moved } = ready;
         let fd = if moved { self.move_low(fd) } else { fd };
         let Some(conn) = self.conns.allocate() else {
             self.close_private(fd);
@@ -182,10 +182,10 @@ impl<S: Sys> Layer<S> {
             self.sys.fcntl(fd, libc::F_SETFL, status ^ O_NONBLOCK)?;
         }
         let about = self.config.verbose.then(|| Box::new(About { peer }));
-        conn.open(&accepted, start, about);
+        self.log_open(&peer, &agreed.accepted);
+        conn.open(*agreed, about);
         self.slots.replace(fd, Slot::Conn(conn.keep()));
         self.note_conn(fd);
-        self.log_open(&peer, &accepted);
         Ok((fd, peer))
     }
 }

@@ -164,11 +164,12 @@ fn answer(nfds: usize, sets: FdSets<'_>, fds: &[pollfd]) -> usize {
         // Whole words, as the kernel does.
         set.iter_mut().take(nfds.div_ceil(WORD)).for_each(|word| *word = 0);
         for poll in fds {
-            if poll.events & asked != 0 && poll.revents & mask != 0 {
-                if let Some(word) = set.get_mut(poll.fd as usize / WORD) {
-                    *word |= 1 << (poll.fd as usize % WORD);
-                    bits += 1;
-                }
+            if poll.events & asked != 0
+                && poll.revents & mask != 0
+                && let Some(word) = set.get_mut(poll.fd as usize / WORD)
+            {
+                *word |= 1 << (poll.fd as usize % WORD);
+                bits += 1;
             }
         }
     }

@@ -263,22 +263,18 @@ impl<S: Sys> Layer<S> {
     /// # Errors
     /// `EAGAIN` when the kernel calls the socket not writable; it then reports when that changes.
     fn room(&self, fd: Fd) -> Result<usize> {
-        loop {
-            let (queued, limit) = self.sys.send_queue(fd)?;
-            let free = limit.saturating_sub(queued);
-            // What makes a stream socket writable: include/net/sock.h of Linux, sk_stream_is_writeable.
-            if free >= queued / 2 && free > 0 {
-                // The kernel's own bookkeeping takes its share.
-                return Ok((free / 2).max(MIN_ROOM));
-            }
-            let mut poll = [pollfd { fd, events: POLLOUT, revents: 0 }];
-            if self.sys.poll(&mut poll, Some(Duration::ZERO), None)? == 0 {
-                return Err(Errno(libc::EAGAIN));
-            }
-            if poll.iter().any(|poll| poll.revents & !POLLOUT != 0) {
-                // An error that the send is to report.
-                return Ok(MIN_ROOM);
-            }
+        let (queued, limit) = self.sys.send_queue(fd)?;
+        let free = limit.saturating_sub(queued);
+        // What makes a stream socket writable: include/net/sock.h of Linux, sk_stream_is_writeable.
+        if free > queued / 2 {
+            // The kernel's own bookkeeping takes its share.
+            return Ok((free / 2).max(MIN_ROOM));
+        }
+        let mut poll = [pollfd { fd, events: POLLOUT, revents: 0 }];
+        match self.sys.poll(&mut poll, Some(Duration::ZERO), None)? {
+            0 => Err(Errno(libc::EAGAIN)),
+            // There is room since, or an error that the send is to report.
+            _ => Ok(MIN_ROOM),
         }
     }
 
@@ -336,12 +332,11 @@ impl<S: Sys> Layer<S> {
 
     /// Sends what waits for room, if anything does. Called where the program calls us anyway.
     pub(crate) fn flush(&self, conn: &Conn, fd: Fd) {
-        if conn.is_unsent() {
-            if let Some(mut send) = conn.send.try_lock() {
-                if !send.busy {
-                    let _ = self.transmit(conn, fd, &mut send);
-                }
-            }
+        if conn.is_unsent()
+            && let Some(mut send) = conn.send.try_lock()
+            && !send.busy
+        {
+            let _ = self.transmit(conn, fd, &mut send);
         }
     }
 

@@ -112,9 +112,12 @@ struct Entry<T> {
     value: T,
 }
 
+/// Objects that are made together, when the first of them is needed.
+type Chunk<T> = Box<[Entry<T>]>;
+
 /// Reusable objects at stable places.
 pub struct Pool<T> {
-    chunks: Box<[OnceBox<Box<[Entry<T>]>>]>,
+    chunks: Box<[OnceBox<Chunk<T>>]>,
     free: Mutex<Free>,
 }
 

@@ -130,3 +130,49 @@ fn the_log_names_port_peer_dialect_and_end() {
     assert_eq!(lines[2], "127.0.0.1:12345 open: rfc6455, path /chat, subprotocol none");
     assert_eq!(lines[3], "127.0.0.1:12345 end: closed by the program, 0 bytes in, 0 bytes out");
 }
+
+#[test]
+fn early_payload_is_known_to_be_there_and_read_in_one_call() {
+    for early in [frame(BINARY, b"early"), [frame(PING, b""), frame(BINARY, b"early")].concat()] {
+        let script = Script::new();
+        let layer = layer(&script, &[]);
+        let listener = script.listener(5901);
+        script.connect(listener, &[REQUEST.as_bytes(), &early].concat());
+        let (fd, _) = layer.accept(listener, 0).unwrap();
+        script.state().calls.clear();
+        assert_ne!(layer.filter_fd(fd, libc::EPOLLIN as u32), 0);
+        assert_eq!(script.state().calls, []);
+        assert_eq!(read(&layer, fd, 99, 0).unwrap(), b"early");
+        assert_eq!(script.state().calls[0], ("recv", fd));
+        assert!(script.with(fd, |file| file.input.is_empty()));
+    }
+}
+
+#[test]
+fn early_bytes_that_are_no_payload_promise_none() {
+    for early in [frame(PING, b"p"), frame(BINARY, b"x")[..3].to_vec(), frame(CLOSE, &[])] {
+        let script = Script::new();
+        let layer = layer(&script, &[]);
+        let listener = script.listener(5901);
+        script.connect(listener, &[REQUEST.as_bytes(), &early].concat());
+        let (fd, _) = layer.accept(listener, 0).unwrap();
+        let closes = early[0] == CLOSE;
+        assert_eq!(layer.filter_fd(fd, libc::EPOLLIN as u32) != 0, closes, "{early:?}");
+        assert_eq!(read(&layer, fd, 9, libc::MSG_DONTWAIT), if closes { Ok(Vec::new()) } else { Err(AGAIN) });
+    }
+}
+
+#[test]
+fn whoever_waits_is_woken_for_the_connections_that_one_accept_leaves() {
+    let script = Script::new();
+    let layer = layer(&script, &[]);
+    let listener = script.listener(5901);
+    let slow = [script.connect(listener, b"GET "), script.connect(listener, b"GET ")];
+    assert_eq!(layer.accept(listener, 0), Err(AGAIN));
+    slow.iter().for_each(|fd| script.arrive(*fd, &REQUEST.as_bytes()[4..]));
+    let hub = layer.hub_fd(&layer.listener(listener).unwrap()).unwrap();
+    layer.accept(listener, 0).unwrap();
+    assert!(layer.is_readable(hub), "another thread would sleep on");
+    layer.accept(listener, 0).unwrap();
+    assert!(!layer.is_readable(hub), "another thread would spin");
+}

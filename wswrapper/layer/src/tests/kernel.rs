@@ -26,6 +26,8 @@ pub struct File {
     pub output: Vec<u8>,
     /// How much more the kernel takes at present.
     pub room: usize,
+    /// Bytes in the send queue and their limit, for a test that is about them.
+    pub queue: (usize, usize),
     /// An error that the next receive reports.
     pub error: Option<c_int>,
     pub nonblocking: bool,
@@ -205,13 +207,17 @@ impl Sys for Script {
         }
         let n = bytes.len().min(file.room);
         file.room -= n;
+        file.queue.0 += n;
         file.output.extend_from_slice(&bytes[..n]);
         Ok(n)
     }
 
     fn send_queue(&self, fd: Fd) -> Result<(usize, usize)> {
-        // As if nothing were queued, so that tests can cut a frame where the kernel would not.
-        self.state().file("send_queue", fd).map(|_| (0, 1 << 20))
+        self.state().file("send_queue", fd).map(|file| match file.queue {
+            // As if nothing were queued, so that a test can cut a frame where the kernel would not.
+            (_, 0) => (0, 1 << 20),
+            queue => queue,
+        })
     }
 
     fn read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {

@@ -158,3 +158,39 @@ fn a_number_that_became_a_file_behind_our_back_is_read_as_one() {
     assert_eq!(read(&layer, fd, 9, 0).unwrap(), b"text");
     assert!(!layer.slots().is_conn(fd));
 }
+
+#[test]
+fn invariant_2_the_end_of_the_stream_behind_what_is_no_payload_is_seen_in_the_same_look() {
+    for (request, noise) in [(REQUEST, frame(PING, b"")), (REQUEST, vec![0x82]), (HIXIE_REQUEST, b"\x00\xff".to_vec())]
+    {
+        let (script, layer, fd) = open(request);
+        script.arrive(fd, &noise);
+        script.with(fd, |file| file.fin = true);
+        // An edge-triggered wait tells of both once.
+        assert_ne!(layer.filter_fd(fd, libc::EPOLLIN as u32), 0);
+        assert_eq!(read(&layer, fd, 9, 0).unwrap(), b"");
+        let (script, layer, fd) = open(request);
+        script.arrive(fd, &noise);
+        script.with(fd, |file| file.fin = true);
+        assert_eq!(read(&layer, fd, 9, 0).unwrap(), b"", "a read that finds both must not say EAGAIN");
+    }
+}
+
+#[test]
+fn waitall_returns_when_the_buffer_is_full_and_what_there_is_when_it_must_not_wait() {
+    let (script, layer, fd) = open(REQUEST);
+    script.arrive(fd, &frame(BINARY, b"abc"));
+    assert_eq!(read(&layer, fd, 3, libc::MSG_WAITALL).unwrap(), b"abc");
+    script.arrive(fd, &frame(BINARY, b"de"));
+    assert_eq!(read(&layer, fd, 3, libc::MSG_WAITALL | libc::MSG_DONTWAIT).unwrap(), b"de");
+}
+
+#[test]
+fn a_flood_of_pings_does_not_hold_up_the_look() {
+    let (script, layer, fd) = open(REQUEST);
+    for _ in 0..100_000 {
+        script.arrive(fd, &frame(PING, b""));
+    }
+    assert_eq!(layer.filter_fd(fd, libc::EPOLLIN as u32), 0);
+    assert!(script.state().calls.len() < 1000);
+}

@@ -134,3 +134,19 @@ fn flags_that_no_websocket_carries_are_refused() {
     assert_eq!(layer.send(fd, &[IoSlice::new(b"x")], libc::MSG_OOB), Err(Errno(libc::EINVAL)));
     assert_eq!(layer.send(fd, &[IoSlice::new(b"x")], libc::MSG_ZEROCOPY), Err(Errno(libc::ENOBUFS)));
 }
+
+#[test]
+fn invariant_3_no_base64_frame_is_begun_that_the_kernel_might_cut() {
+    let (script, layer, fd) = open(HIXIE_REQUEST);
+    let bytes = [7; 100_000];
+    // A third is free: writable, and half of that is surely taken.
+    script.with(fd, |file| (file.queue, file.room) = ((200_000, 300_000), 50_000));
+    let wrote = write(&layer, fd, &bytes);
+    assert!(matches!(wrote, Ok(37_000..=38_000)), "{wrote:?}");
+    let wire = script.take_output(fd);
+    assert!(wire.len() <= 50_000 && wire.ends_with(&[0xff]));
+    // Less is free: the kernel calls the socket full, and so do we.
+    script.with(fd, |file| (file.queue, file.room) = ((250_000, 300_000), 0));
+    assert_eq!(write(&layer, fd, &bytes), Err(AGAIN));
+    assert_eq!(script.take_output(fd), b"");
+}
