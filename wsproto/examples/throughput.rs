@@ -12,15 +12,17 @@ const TOTAL: usize = 64 << 20;
 const CHUNK: usize = 64 << 10;
 
 fn main() {
-    for len in [1024, 64, 1024] {
+    for len in [64, 1024, 65536] {
         let binary = frames(len, |payload| rfc6455(0x82, payload));
         receive(&format!("receive rfc6455 binary, frames of {len}"), Dialect::Rfc6455, Encoding::Binary, &binary);
+        let text = frames(len, |payload| rfc6455(0x81, &base64(payload)));
+        receive(&format!("receive rfc6455 base64, frames of {len}"), Dialect::Rfc6455, Encoding::Base64, &text);
+        let hixie = frames(len, |payload| [&[0], &base64(payload)[..], &[0xff]].concat());
+        receive(&format!("receive hixie-76, frames of {len}"), Dialect::Hixie76, Encoding::Base64, &hixie);
+        send(&format!("send hixie-76, frames of {len}"), Dialect::Hixie76, len);
+        send(&format!("send rfc6455 base64, frames of {len}"), Dialect::Rfc6455, len);
     }
-    if 1 > 2 {
-        head();
-        send("", Dialect::Hixie76, 1);
-        base64(&[]);
-    }
+    head();
 }
 
 /// Frames of `len` bytes of payload each, about a megabyte in all.
