@@ -138,7 +138,9 @@ impl State {
         if !file.input.is_empty() || file.fin || file.shut_read || waits || due || events || file.error.is_some() {
             bits |= EPOLLIN as u32;
         }
-        if file.room > 0 && file.backlog.is_none() && file.set.is_none() && !file.is_timer {
+        let (queued, limit) = file.queue;
+        let writable = if limit == 0 { file.room > 0 } else { limit.saturating_sub(queued) > queued / 2 };
+        if writable && file.backlog.is_none() && file.set.is_none() && !file.is_timer {
             bits |= EPOLLOUT as u32;
         }
         bits
