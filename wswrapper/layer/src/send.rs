@@ -266,7 +266,7 @@ impl<S: Sys> Layer<S> {
         let (queued, limit) = self.sys.send_queue(fd)?;
         let free = limit.saturating_sub(queued);
         // What makes a stream socket writable: include/net/sock.h of Linux, sk_stream_is_writeable.
-        if free > queued / 2 {
+        if free > 0 && free >= queued / 2 {
             // The kernel's own bookkeeping takes its share.
             return Ok((free / 2).max(MIN_ROOM));
         }

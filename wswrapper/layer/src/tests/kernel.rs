@@ -139,7 +139,7 @@ impl State {
             bits |= EPOLLIN as u32;
         }
         let (queued, limit) = file.queue;
-        let writable = if limit == 0 { file.room > 0 } else { limit.saturating_sub(queued) > queued / 2 };
+        let writable = if limit == 0 { file.room > 0 } else { limit.saturating_sub(queued) >= queued / 2 };
         if writable && file.backlog.is_none() && file.set.is_none() && !file.is_timer {
             bits |= EPOLLOUT as u32;
         }
