@@ -59,7 +59,7 @@ impl std::fmt::Display for Reply {
 ///
 /// # Errors
 /// Those of the connection; `InvalidData` when no HTTP reply comes; `TimedOut`/`WouldBlock` when the server keeps the
-/// connection open for [`TIMEOUT`].
+/// connection open for the deadline.
 pub fn http(addr: impl ToSocketAddrs, request: &[u8]) -> io::Result<Reply> {
     let mut client = Client::connect(addr, Wire::Plain)?;
     client.try_send(request)?;

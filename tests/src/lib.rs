@@ -3,7 +3,7 @@
 //! - [`Client`] speaks plain TCP or any of the dialects ([`Wire`]). It is written from the specifications alone and shares
 //!   no code with the library under test; whatever the server sends is checked, not just decoded.
 //! - [`Server`] runs a real program bare, with the library preloaded, or through the launcher, on a port of its own.
-//! - [`twin`] runs one script against the bare program with a plain client and against the wrapped program in every
+//! - [`twin()`] runs one script against the bare program with a plain client and against the wrapped program in every
 //!   dialect, and compares what the script observed.
 //! - [`Shim`] lets ordinary TCP clients reach a wrapped server.
 //!

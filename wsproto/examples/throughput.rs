@@ -69,7 +69,10 @@ fn receive(name: &str, dialect: Dialect, encoding: Encoding, stream: &[u8]) {
             let (chunk, tail) = rest.split_at(count);
             // The copy is the kernel's; it is what a reader without us pays as well.
             let input = scratch.split_at_mut(count).0;
-            input.copy_from_slice(chunk);
+            // In small pieces: one long copy is six times slower where both buffers lie at like places of their pages.
+            for (to, from) in input.chunks_mut(1024).zip(chunk.chunks(1024)) {
+                to.copy_from_slice(from);
+            }
             total += receiver.receive(input, black_box(&mut out)).produced;
             rest = if tail.is_empty() { stream } else { tail };
         }
