@@ -162,7 +162,7 @@ impl Sender {
     ///
     /// That number is 0 only if `len` is 0, if no frame may begin because of [`Sender::close`], or if payload must be
     /// encoded. To be reported with [`Sender::transmitted`].
-    pub fn transmit_head(&mut self, len: usize) -> (Head, usize) {
+    pub fn transmit_head(&mut self, len: usize) -> (&Head, usize) {
         self.prepare();
         self.prepared.payload = match (self.encoding, self.frame) {
             (Encoding::Binary, Frame::Verbatim { left }) => len.min(left),
@@ -173,7 +173,7 @@ impl Sender {
             }
             _ => 0,
         };
-        (self.head.clone(), self.prepared.payload)
+        (&self.head, self.prepared.payload)
     }
 
     /// The kernel took the first `sent` bytes of what [`Sender::transmit_head`] or [`Sender::transmit_control`] prepared:

@@ -39,7 +39,8 @@ fn headers_have_the_shortest_form() {
         (65536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         (1 << 30, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
     ] {
-        let (head, count) = binary().transmit_head(len);
+        let mut sender = binary();
+        let (head, count) = sender.transmit_head(len);
         assert_eq!((head.as_slice(), count), (expected, len.min(Sender::MAX_FRAME)));
     }
 }

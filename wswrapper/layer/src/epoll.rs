@@ -4,7 +4,6 @@
 //! the program's data, because an event says nothing but its data, and the descriptor is needed. A listener is registered
 //! twice: itself, and its hub of handshakes, with the same events.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use libc::{
     EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLONESHOT, POLLNVAL, c_int, c_short, epoll_event, pollfd,
 };
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 
 use crate::Layer;
 use crate::ready::Behind;
@@ -33,7 +33,7 @@ pub struct Epoll {
 }
 
 /// What the program registered, by descriptor.
-pub type Registered = HashMap<Fd, Registration>;
+pub type Registered = FxHashMap<Fd, Registration>;
 
 /// One registration of the program's.
 #[derive(Clone, Copy)]
@@ -74,7 +74,7 @@ impl Token {
 
 impl Recycle for Epoll {
     fn recycle(&self) {
-        *self.registered.lock() = HashMap::new();
+        *self.registered.lock() = Registered::default();
         self.count.store(0, Ordering::Relaxed);
     }
 }

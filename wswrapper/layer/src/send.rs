@@ -141,17 +141,19 @@ impl<S: Sys> Layer<S> {
             *first = IoSlice::new(head);
         }
         let from = usize::from(head.is_empty());
+        let prepared = head.len() + len;
         let sent = self.sys.send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
-        judge(sent, reported, head.len() + len)
+        judge(sent, reported, prepared)
     }
 
     /// The same for one buffer, as most writes are. A small one is copied: a plain send costs less than a vectored one.
     fn try_single(&self, send: &mut Send, fd: Fd, bytes: &[u8], flags: c_int) -> Result<Sent> {
         let (head, len) = send.encoder.transmit_head(bytes.len());
         let (head, bytes) = (head.as_slice(), bytes.get(..len).unwrap_or_default());
+        let prepared = head.len() + bytes.len();
         let mut frame = [0; SMALL_FRAME];
-        let sent = match frame.get_mut(..head.len() + bytes.len()) {
+        let sent = match frame.get_mut(..prepared) {
             Some(frame) => {
                 let (start, rest) = frame.split_at_mut(head.len());
                 start.copy_from_slice(head);
@@ -161,7 +163,7 @@ impl<S: Sys> Layer<S> {
             None => self.sys.send_vectored(fd, &[IoSlice::new(head), IoSlice::new(bytes)], flags),
         };
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
-        judge(sent, reported, head.len() + bytes.len())
+        judge(sent, reported, prepared)
     }
 
     /// A frame in base64.
@@ -207,7 +209,9 @@ impl<S: Sys> Layer<S> {
         let mut pieces = [IoSlice::new(&[]); PIECES];
         let room = pieces.get_mut(1..).unwrap_or_default();
         let (_, available) = tail(bufs, done, usize::MAX, room);
-        let (head, len) = send.encoder.transmit_head(available.max(1));
+        let (head, len) = send.encoder.transmit_head(available);
+        // The wait is without the lock, so it cannot borrow from the encoder.
+        let head = head.clone();
         let (count, len) = tail(bufs, done, len, room);
         let head = head.as_slice();
         if let Some(first) = pieces.first_mut() {
