@@ -189,6 +189,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Gives the events the program's data, drops the false ones, and returns how many are left, at the front.
+    #[inline(always)]
     fn translate(&self, epoll_fd: Fd, epoll: &Epoll, events: &mut [epoll_event]) -> usize {
         let mut kept = 0;
         for i in 0..events.len() {
@@ -223,6 +224,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Looks behind one event of ours. Returns whether the program gets it.
+    #[inline(always)]
     fn see(&self, epoll_fd: Fd, token: Token, registration: Registration, event: &mut epoll_event) -> bool {
         let reported = event.events;
         event.u64 = registration.data;

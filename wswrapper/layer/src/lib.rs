@@ -5,6 +5,9 @@
 //! the function of the same meaning here, on the one [`Layer`] of the process. The layer reaches the kernel only through
 //! [`sys::Sys`], so that unit tests can script the kernel.
 //!
+//! Functions that every message passes through are `inline(always)`: a return behind a system call is mispredicted, so a
+//! further level costs more than what it does.
+//!
 //! The five invariants that everything here keeps, by the place that keeps them:
 //!
 //! 1. *The program sees only WebSockets*: [`hub`].

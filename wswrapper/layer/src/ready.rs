@@ -34,6 +34,7 @@ pub fn filter(reported: u32, behind: Behind) -> u32 {
 
 impl<S: Sys> Layer<S> {
     /// Filters what the kernel reports of `fd`, poll and epoll bits alike. `wanted` are the bits the program asked for.
+    #[inline(always)]
     pub(crate) fn filter_fd(&self, fd: Fd, reported: u32) -> u32 {
         if reported & READ_BITS == 0 {
             return reported;
@@ -45,6 +46,7 @@ impl<S: Sys> Layer<S> {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn behind_conn(&self, fd: Fd) -> Behind {
         let Some(conn) = self.conn(fd) else {
             return Behind::Something;
@@ -62,6 +64,7 @@ impl<S: Sys> Layer<S> {
     /// Takes what is no payload off the front of the queue. Returns whether payload, or the end of the stream, follows.
     ///
     /// A header that has its payload behind it stays in the queue: the read that follows takes both at once.
+    #[inline(always)]
     pub(crate) fn payload_waits(&self, conn: &Conn, fd: Fd, receive: &mut Receive) -> bool {
         if receive.skip > 0 {
             return true;

@@ -101,6 +101,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// One attempt; waits in the kernel if `dry` says that there was nothing, or if nothing is known.
+    #[inline(always)]
     fn step(
         &self,
         conn: &Conn,

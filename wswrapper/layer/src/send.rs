@@ -80,6 +80,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Sends one frame of the bytes behind the first `done`, or what an open frame still lacks.
+    #[inline(always)]
     fn send_frame(&self, conn: &Conn, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
         let mut send = conn.send.lock();
         while send.busy {
@@ -127,6 +128,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// A frame whose payload travels as it is: the program's own bytes behind a head.
+    #[inline(always)]
     fn try_verbatim(&self, send: &mut Send, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
         if let [only] = bufs {
             return self.try_single(send, fd, only.get(done..).unwrap_or_default(), flags);
@@ -148,6 +150,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// The same for one buffer, as most writes are. A small one is copied: a plain send costs less than a vectored one.
+    #[inline(always)]
     fn try_single(&self, send: &mut Send, fd: Fd, bytes: &[u8], flags: c_int) -> Result<Sent> {
         let (head, len) = send.encoder.transmit_head(bytes.len());
         let (head, bytes) = (head.as_slice(), bytes.get(..len).unwrap_or_default());

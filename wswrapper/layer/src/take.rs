@@ -25,6 +25,7 @@ const BLOCK: usize = 1024;
 
 impl<S: Sys> Layer<S> {
     /// Delivers what the kernel has, without waiting.
+    #[inline(always)]
     pub(crate) fn take(&self, conn: &Conn, fd: Fd, receive: &mut Receive, cursor: &mut Cursor<'_, '_>) -> Step {
         let mut first = true;
         loop {
@@ -58,6 +59,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// The rest of a small frame, and the header behind it.
+    #[inline(always)]
     fn take_rest(
         &self,
         conn: &Conn,
