@@ -78,12 +78,25 @@ pub mod watches {
     /// Each set is null or has room for `nfds` bits, in whole words.
     pub unsafe fn sets(nfds: c_int, sets: [*mut fd_set; 3]) -> bool {
         let Some(layer) = LAYER.get() else { return false };
+        let nfds = if layer.is_in_use() { clamp(nfds) } else { nfds.min(libc::FD_SETSIZE as c_int) };
         // SAFETY: the caller's promise.
         let sets = sets.map(|set| unsafe { words(nfds, set) });
         (0..nfds).any(|fd| {
             let asked = sets.iter().flatten().any(|set| is_set(set, fd as usize));
             asked && layer.wait_concerns(fd)
         })
+    }
+
+    /// How many descriptors select(2) looks at: like the kernel, no more than the process has room for, whatever the program
+    /// says. Beyond that the sets may not exist.
+    pub fn clamp(nfds: c_int) -> c_int {
+        if nfds <= libc::FD_SETSIZE as c_int {
+            return nfds;
+        }
+        let errno = super::errno();
+        let size = crate::start::descriptor_table_size();
+        super::set_errno(errno);
+        nfds.min(size)
     }
 
     /// The words of one set.
@@ -126,10 +139,31 @@ pub mod watches {
     }
 }
 
+unsafe extern "C" {
+    /// pthread_setcancelstate(3), which the libc crate does not have.
+    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
+}
+
+/// From pthread.h.
+const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+/// Sets whether this thread can be cancelled; returns what was set.
+fn cancel_state(state: c_int) -> c_int {
+    let mut old = 0;
+    // SAFETY: `old` is writable.
+    unsafe { pthread_setcancelstate(state, &raw mut old) };
+    old
+}
+
 /// Runs a call of the layer on `fd`. On success errno is as it was before the call.
+///
+/// A cancelled thread is unwound, and cannot be through Rust's frames: pthread_cancel(3) waits until the call is over.
 pub fn call<T>(fd: Fd, f: impl FnOnce() -> Result<T>) -> Result<T> {
     let errno = errno();
-    match catch_unwind(AssertUnwindSafe(f)) {
+    let cancel = cancel_state(PTHREAD_CANCEL_DISABLE);
+    let result = catch_unwind(AssertUnwindSafe(f));
+    cancel_state(cancel);
+    match result {
         Ok(Ok(value)) => {
             set_errno(errno);
             Ok(value)

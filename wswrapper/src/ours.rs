@@ -216,6 +216,7 @@ pub unsafe extern "C" fn sendmsg(fd: c_int, msg: *const msghdr, flags: c_int) ->
 /// As for select(2).
 #[inline(never)]
 pub unsafe fn select(nfds: c_int, sets: [*mut fd_set; 3], timeout: *mut timeval) -> c_int {
+    let nfds = watches::clamp(nfds);
     // SAFETY: the caller's promise.
     let Ok(time) = (unsafe { glue::timeval_of(timeout) }) else { return fail(Errno(libc::EINVAL)) };
     let limits = Limits { timeout: time, mask: None };

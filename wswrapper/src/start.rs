@@ -138,3 +138,19 @@ fn write_all(fd: c_int, line: &[u8]) {
     // SAFETY: `line` is readable for its length.
     unsafe { libc::write(fd, line.as_ptr().cast(), line.len()) };
 }
+
+/// How many descriptors the kernel's table of this process has room for: `FDSize` of proc(5). Without /proc, what an fd_set
+/// holds.
+pub fn descriptor_table_size() -> c_int {
+    let mut buf = [0; 512];
+    // SAFETY: the path is a C string, and `buf` is writable for its length.
+    let n = unsafe {
+        let fd = libc::open(c"/proc/self/status".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let n = libc::read(fd, buf.as_mut_ptr().cast(), buf.len());
+        libc::close(fd);
+        usize::try_from(n).unwrap_or(0)
+    };
+    let text = std::str::from_utf8(buf.get(..n).unwrap_or_default()).unwrap_or_default();
+    let size = text.lines().find_map(|line| line.strip_prefix("FDSize:")?.trim().parse().ok());
+    size.unwrap_or(libc::FD_SETSIZE as c_int)
+}

@@ -6,10 +6,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-use parking_lot::{Condvar, Mutex};
 use wsproto::{Dialect, Encoding, Receiver, Sender};
 
 use crate::hub::Agreed;
+use crate::lock::{Condvar, Mutex};
 use crate::owners::Owners;
 use crate::slots::Recycle;
 use crate::sys::{Errno, PeerAddr};
@@ -65,8 +65,8 @@ pub struct Send {
     pub dialect: Dialect,
     /// See [`Send::dialect`].
     pub encoding: Encoding,
-    /// A thread waits in the kernel with what was prepared last.
-    pub busy: bool,
+    /// The thread that waits in the kernel with what was prepared last.
+    pub busy: Option<u64>,
     /// The stream has ended: our side is shut down too once Close is out.
     pub hang_up: bool,
     /// That was done.
@@ -153,7 +153,7 @@ impl Default for Conn {
             receive: Mutex::default(),
             taken: AtomicU32::new(0),
             send: Mutex::default(),
-            idle: Condvar::new(),
+            idle: Condvar::default(),
             flags: AtomicU8::new(0),
         }
     }
@@ -187,7 +187,7 @@ impl Default for Send {
             encoder: Sender::new(Dialect::Rfc6455, Encoding::Binary),
             dialect: Dialect::Rfc6455,
             encoding: Encoding::Binary,
-            busy: false,
+            busy: None,
             hang_up: false,
             hung_up: false,
             bytes: 0,

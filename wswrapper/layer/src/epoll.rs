@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use libc::{
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLONESHOT, POLLNVAL, c_int, c_short, epoll_event, pollfd,
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, EPOLLIN, EPOLLONESHOT, POLLNVAL, c_int, c_short,
+    epoll_event, pollfd,
 };
-use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::Layer;
+use crate::lock::Mutex;
 use crate::ready::Behind;
 use crate::slots::{Recycle, Ref, Slot};
 use crate::sys::{Errno, Fd, Result, Sys};
@@ -148,7 +149,9 @@ impl<S: Sys> Layer<S> {
         };
         let generation = epoll.generation.fetch_add(1, Ordering::Relaxed) % GENERATIONS;
         let token = |hub| Token { fd, generation, hub }.pack(self.magic);
-        let ours = |hub| Some(epoll_event { events: event.events, u64: token(hub) });
+        // The kernel knows no exclusive wait for an epoll instance.
+        let bits = |hub| if hub { event.events & !(EPOLLEXCLUSIVE as u32) } else { event.events };
+        let ours = |hub| Some(epoll_event { events: bits(hub), u64: token(hub) });
         self.sys.epoll_ctl(epoll_fd, op, fd, ours(false))?;
         if let Some(hub) = hub
             && self.sys.epoll_ctl(epoll_fd, op, hub, ours(true)).is_err()

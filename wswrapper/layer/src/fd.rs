@@ -199,7 +199,7 @@ impl<S: Sys> Layer<S> {
             Slot::Epoll(index) => self.epolls.acquire(index).map(|e| e.fds.fetch_add(1, Ordering::AcqRel)),
             _ => None,
         };
-        self.note_conn(new);
+        self.note(new);
         if fds.is_some() && self.slots.replace(new, slot).is_none() {
             // Beyond the numbers that can be tracked.
             self.drop_slot(slot);

@@ -7,7 +7,6 @@
 
 use std::sync::atomic::Ordering;
 
-use parking_lot::MutexGuard;
 use wsproto::Sender;
 
 use crate::Layer;
@@ -15,8 +14,9 @@ use crate::conn::{Conn, Receive, Send};
 use crate::epoll::{Epoll, Registered};
 use crate::hub::Hub;
 use crate::listen::Listener;
+use crate::lock::MutexGuard;
 use crate::owners::Owners;
-use crate::slots::{Free, Ref, Slot};
+use crate::slots::{Free, Ref};
 use crate::sys::Sys;
 
 /// Everything that is locked while a fork is under way. Dropping it unlocks, the pools first: the references need them.
@@ -68,18 +68,21 @@ impl<S: Sys> Layer<S> {
             if let Some(owners) = &send.owners {
                 owners.arrive(&self.sys);
             }
-            if send.busy {
-                send.busy = false;
+            if send.busy.take().is_some() {
                 send.encoder = Sender::new(send.dialect, send.encoding);
             }
         }
     }
 
     /// The program ends by exit(3): connections that it leaves open are closed as if it had closed them.
+    ///
+    /// It may do so in a signal handler, in the middle of a call of ours: what is locked is left alone.
     pub fn at_exit(&self) {
         for fd in 0..=self.highest.load(Ordering::Relaxed) {
-            if let Slot::Conn(_) = self.slots.get(fd) {
-                self.leave(fd);
+            let Some(conn) = self.conn(fd) else { continue };
+            let free = conn.receive.try_lock().is_some() && conn.send.try_lock().is_some();
+            if free && conn.fds.swap(0, Ordering::AcqRel) > 0 {
+                self.finish(&conn, fd);
             }
         }
     }

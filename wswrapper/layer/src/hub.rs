@@ -16,6 +16,7 @@ use libc::{EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, c_int, epoll
 use wsproto::{Accepted, Handshake, Progress, Receiver};
 
 use crate::Layer;
+use crate::owners::Turn;
 use crate::slots::Slot;
 use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
 
@@ -32,7 +33,7 @@ const LINGER_BYTES: usize = 1 << 20;
 const BATCH: usize = 64;
 
 /// What is read of a request at a time.
-const PIECE: usize = 2048;
+const PIECE: usize = 1024;
 
 /// The timer's name in the epoll instance; connections are numbered from 1.
 const TIMER: u64 = 0;
@@ -43,6 +44,8 @@ pub struct Hub {
     /// The epoll instance, once one was needed.
     pub epoll: Option<Fd>,
     timer: Option<Fd>,
+    /// The last look left something for the next.
+    more: bool,
     /// What the timer was last set to.
     armed: Option<Duration>,
     /// In the order of arrival.
@@ -144,19 +147,21 @@ impl<S: Sys> Layer<S> {
     ///
     /// # Errors
     /// Those of accept(2) other than `EAGAIN`, which are the program's to see.
-    pub(crate) fn pump(&self, listener: Fd, hub: &mut Hub, flags: AcceptFlags) -> Result<bool> {
-        self.advance_pending(hub);
+    pub(crate) fn pump(&self, listener: Fd, hub: &mut Hub, flags: AcceptFlags<'_>) -> Result<bool> {
+        hub.more = self.advance_pending(hub);
         let mut result = Ok(());
-        for _ in 0..BATCH {
-            if hub.is_ready() {
+        let mut accepted = 0;
+        while !hub.is_ready() {
+            if accepted == BATCH {
+                hub.more = true;
                 break;
             }
-            if flags.may_block && !self.is_readable(listener) {
-                break;
-            }
-            match self.sys.accept4(listener, libc::SOCK_CLOEXEC | flags.nonblock) {
+            accepted += 1;
+            match self.accept_one(listener, flags) {
                 Ok((fd, peer)) => self.admit(hub, fd, peer, flags.nonblock),
                 Err(Errno(libc::EAGAIN | libc::EINTR)) => break,
+                // Not enough descriptors: handshakes must not cost the program its connections.
+                Err(Errno(libc::EMFILE | libc::ENFILE)) if self.drop_oldest(hub) => {}
                 Err(error) => {
                     result = Err(error);
                     break;
@@ -179,15 +184,16 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Sets the timer to what the hub waits for: the earliest deadline, or, with more than `taken` connections ready, this
-    /// moment, so that whoever waits for them wakes.
+    /// moment, so that whoever waits for them wakes; likewise if a look was ended with more to do.
     pub(crate) fn arm(&self, hub: &mut Hub, taken: usize) {
         let Some(timer) = hub.timer else { return };
-        let at = if hub.ready.len() > taken {
+        let at = if hub.more || hub.ready.len() > taken {
             Some(Duration::from_nanos(1))
         } else {
             hub.pending.values().map(|pending| pending.deadline).min()
         };
-        if at != hub.armed && self.sys.timer_set(timer, at).is_ok() {
+        // Who waits for edges gets one for each time that there is more.
+        if (hub.more || at != hub.armed) && self.sys.timer_set(timer, at).is_ok() {
             hub.armed = at;
         }
     }
@@ -225,10 +231,7 @@ impl<S: Sys> Layer<S> {
     /// Puts a connection among the pending ones.
     fn watch(&self, hub: &mut Hub, mut pending: Pending) {
         while hub.pending.len() >= MAX_PENDING {
-            if let Some((_, oldest)) = hub.pending.pop_first() {
-                self.refuse_line(&oldest.peer, "too many handshakes at once");
-                self.close_private(oldest.fd);
-            }
+            self.drop_oldest(hub);
         }
         hub.last += 1;
         let (fd, key) = (pending.fd, hub.last);
@@ -241,6 +244,26 @@ impl<S: Sys> Layer<S> {
         } else {
             self.close_private(fd);
         }
+    }
+
+    /// accept4(2) that does not block: `EAGAIN` where it would.
+    fn accept_one(&self, listener: Fd, flags: AcceptFlags<'_>) -> Result<(Fd, PeerAddr)> {
+        let accept = || self.sys.accept4(listener, libc::SOCK_CLOEXEC | flags.nonblock);
+        let Some(turn) = flags.turn else { return accept() };
+        if !turn.take(&self.sys) {
+            return Err(Errno(libc::EAGAIN));
+        }
+        let result = if self.is_readable(listener) { accept() } else { Err(Errno(libc::EAGAIN)) };
+        turn.leave();
+        result
+    }
+
+    /// Drops the handshake that has been pending longest. Returns whether there is one.
+    fn drop_oldest(&self, hub: &mut Hub) -> bool {
+        let Some((_, oldest)) = hub.pending.pop_first() else { return false };
+        self.refuse_line(&oldest.peer, "too many handshakes at once");
+        self.close_private(oldest.fd);
+        true
     }
 
     /// Gives the connection `fd`, if it is one of the hub's, another number. Returns whether it is.
@@ -264,11 +287,12 @@ impl<S: Sys> Layer<S> {
         true
     }
 
-    /// Advances the handshakes whose clients have sent something, and drops those whose time is over.
-    fn advance_pending(&self, hub: &mut Hub) {
-        let Some(epoll) = hub.epoll else { return };
+    /// Advances the handshakes whose clients have sent something, and drops those whose time is over. Returns whether there
+    /// may be more of the former.
+    fn advance_pending(&self, hub: &mut Hub) -> bool {
+        let Some(epoll) = hub.epoll else { return false };
         if hub.pending.is_empty() {
-            return;
+            return false;
         }
         let mut events = [epoll_event { events: 0, u64: 0 }; BATCH];
         let n = self.sys.epoll_wait(epoll, &mut events, Some(Duration::ZERO), None).unwrap_or(0);
@@ -300,6 +324,7 @@ impl<S: Sys> Layer<S> {
                 self.close_private(pending.fd);
             }
         }
+        n == BATCH
     }
 
     /// Takes a handshake as far as it goes. Returns it if it has to wait.
@@ -421,9 +446,9 @@ impl Pending {
 
 /// How connections are taken from the kernel.
 #[derive(Clone, Copy)]
-pub struct AcceptFlags {
-    /// The listener may be blocking: look before each accept.
-    pub may_block: bool,
+pub struct AcceptFlags<'a> {
+    /// The listener is blocking: accept only after a look, and as the only one of the processes that share it.
+    pub turn: Option<&'a Turn>,
     /// `SOCK_NONBLOCK` where the program is expected to want it.
     pub nonblock: c_int,
 }

@@ -3,7 +3,7 @@
 use std::io::{IoSlice, IoSliceMut};
 
 /// How many pieces one of our own system calls takes: the program's buffers and what we put around them.
-pub const PIECES: usize = 64;
+pub const PIECES: usize = 32;
 
 /// The program's buffers for reading, and how far they are filled.
 pub struct Cursor<'a, 'b> {

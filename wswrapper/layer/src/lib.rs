@@ -26,6 +26,7 @@ pub mod fork;
 pub mod hub;
 mod iov;
 pub mod listen;
+mod lock;
 mod log;
 pub mod owners;
 mod peek;
@@ -65,7 +66,7 @@ pub struct Layer<S> {
     ready: AtomicUsize,
     /// Ports that the log has told of.
     told: Mutex<Vec<u16>>,
-    /// The highest number that a connection ever had.
+    /// The highest number that a connection or a listener ever had.
     highest: AtomicI32,
     /// The upper half of our epoll data.
     magic: u32,
@@ -101,9 +102,14 @@ impl<S: Sys> Layer<S> {
         &self.sys
     }
 
-    /// `fd` carries a connection.
-    pub(crate) fn note_conn(&self, fd: Fd) {
+    /// `fd` is a connection or a listener.
+    pub(crate) fn note(&self, fd: Fd) {
         self.highest.fetch_max(fd, Ordering::Relaxed);
+    }
+
+    /// Whether there has been any connection or listener.
+    pub fn is_in_use(&self) -> bool {
+        self.highest.load(Ordering::Relaxed) >= 0
     }
 }
 

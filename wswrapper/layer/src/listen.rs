@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use libc::{O_NONBLOCK, POLLIN, SOCK_CLOEXEC, SOCK_NONBLOCK, c_int, pollfd};
-use parking_lot::Mutex;
 
 use crate::Layer;
 use crate::conn::About;
 use crate::hub::{AcceptFlags, Hub, Ready};
+use crate::lock::Mutex;
+use crate::owners::Turn;
 use crate::slots::{Recycle, Ref, Slot};
 use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
 use crate::wait::Deadline;
@@ -22,6 +23,8 @@ pub struct Listener {
     pub hub: Mutex<Hub>,
     /// Whether the program made the socket non-blocking.
     pub nonblocking: AtomicBool,
+    /// Whose turn it is to accept, among the processes that share the socket.
+    turn: Turn,
     /// Whether the program asked for non-blocking connections last time.
     nonblock_hint: AtomicBool,
 }
@@ -32,6 +35,7 @@ const DEFER: Duration = Duration::from_secs(1);
 impl Recycle for Listener {
     fn recycle(&self) {
         *self.hub.lock() = Hub::default();
+        self.turn.forget();
     }
 }
 
@@ -78,11 +82,13 @@ impl<S: Sys> Layer<S> {
                     let flags = self.sys.fcntl(fd, libc::F_GETFL, 0).unwrap_or(0);
                     listener.nonblocking.store(flags & O_NONBLOCK != 0, Ordering::Relaxed);
                     listener.fds.store(1, Ordering::Release);
+                    listener.turn.share(&self.sys);
                     // A hint to the kernel: without it more handshakes are pending. A silent client shows up after this
                     // time all the same.
                     let _ = self.sys.defer_accept(fd, DEFER);
                     let index = listener.keep();
                     if self.slots.exchange(fd, current, Slot::Listener(index)) {
+                        self.note(fd);
                         self.log_port(port);
                     } else {
                         self.listeners.release(index);
@@ -185,15 +191,15 @@ impl<S: Sys> Layer<S> {
         self.log_open(&peer, &agreed.accepted);
         conn.open(*agreed, about);
         self.slots.replace(fd, Slot::Conn(conn.keep()));
-        self.note_conn(fd);
+        self.note(fd);
         Ok((fd, peer))
     }
 }
 
 impl Listener {
-    fn accept_flags(&self) -> AcceptFlags {
+    fn accept_flags(&self) -> AcceptFlags<'_> {
         AcceptFlags {
-            may_block: !self.nonblocking.load(Ordering::Relaxed),
+            turn: (!self.nonblocking.load(Ordering::Relaxed)).then_some(&self.turn),
             nonblock: if self.nonblock_hint.load(Ordering::Relaxed) { SOCK_NONBLOCK } else { 0 },
         }
     }

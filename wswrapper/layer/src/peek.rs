@@ -54,9 +54,17 @@ impl<S: Sys> Layer<S> {
                 if let Some(error) = receive.error.take() {
                     return Err(error);
                 }
-                if self.payload_waits(conn, fd, receive) {
+                let waits = self.payload_waits(conn, fd, receive);
+                if let Some(error) = receive.error.take() {
+                    return Err(error);
+                }
+                if waits {
                     cursor.rewind();
                     let queued = self.peek_payload(fd, receive, cursor)?;
+                    if cursor.filled() == 0 && queued > 0 {
+                        // A flood of pings that the look did not see the end of.
+                        continue;
+                    }
                     let waits = flags & (libc::MSG_WAITALL | libc::MSG_DONTWAIT) == libc::MSG_WAITALL;
                     if !waits || cursor.left() == 0 || queued >= SMALL {
                         return Ok(cursor.filled());

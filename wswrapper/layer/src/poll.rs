@@ -9,7 +9,7 @@ use crate::sys::{Errno, Fd, Result, Sys};
 use crate::wait::{Deadline, Limits};
 
 /// Descriptors that a wait serves without allocating.
-const FEW: usize = 64;
+const FEW: usize = 32;
 
 /// What select's sets ask of poll, and what of poll's answer puts a descriptor into them: fs/select.c of Linux.
 const READ_SET: c_short = POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR;

@@ -8,6 +8,7 @@ use libc::{EPOLLIN, EPOLLRDNORM, c_int};
 
 use crate::Layer;
 use crate::conn::{Conn, Receive};
+use crate::scratch::{SMALL, Scratch};
 use crate::slots::Slot;
 use crate::sys::{Errno, Fd, Sys};
 use crate::take::SKIP_MAX;
@@ -69,38 +70,51 @@ impl<S: Sys> Layer<S> {
         if receive.skip > 0 {
             return true;
         }
-        let mut front = [0; SKIP_MAX];
-        for _ in 0..LOOKS {
-            let n = match self.sys.recv(fd, &mut front, libc::MSG_PEEK | libc::MSG_DONTWAIT) {
-                Ok(0) => return true,
-                Ok(n) => n,
-                Err(Errno(libc::EAGAIN)) => return false,
-                Err(error) => {
-                    // The kernel tells an error once.
-                    receive.error = Some(error);
-                    receive.broken = true;
-                    return true;
-                }
-            };
-            let used = receive.decoder.receive(front.get_mut(..n).unwrap_or_default(), &mut []).consumed;
-            if used < n && receive.decoder.end().is_none() {
-                receive.skip = used;
-                self.settle(conn, fd, receive);
-                return true;
-            }
-            self.discard(conn, fd, receive, used);
-            self.settle(conn, fd, receive);
-            if receive.decoder.end().is_some() {
-                return false;
-            }
-            // However little that was, the end of the stream may be behind it, and no further event would tell of it.
+        match self.look(conn, fd, receive, &mut [0; SKIP_MAX]) {
+            Some(found) => found,
+            None => self.look_on(conn, fd, receive),
         }
-        false
+    }
+
+    /// The looks after the first: there may be much.
+    #[inline(never)]
+    fn look_on(&self, conn: &Conn, fd: Fd, receive: &mut Receive) -> bool {
+        let mut small = [0; SMALL];
+        let mut buf = Scratch::take(&mut small);
+        // A client may flood us with pings. The read that `true` leads to finds out, and others get their turn.
+        (0..LOOKS).find_map(|_| self.look(conn, fd, receive, &mut buf)).unwrap_or(true)
+    }
+
+    /// One look. `None` if all that it saw was no payload: the end of the stream may be behind it, and no further event would
+    /// tell of that.
+    #[inline(always)]
+    fn look(&self, conn: &Conn, fd: Fd, receive: &mut Receive, buf: &mut [u8]) -> Option<bool> {
+        let n = match self.sys.recv(fd, buf, libc::MSG_PEEK | libc::MSG_DONTWAIT) {
+            Ok(0) => return Some(true),
+            Ok(n) => n,
+            Err(Errno(libc::EAGAIN)) => return Some(false),
+            Err(error) => {
+                // The kernel tells an error once.
+                receive.error = Some(error);
+                receive.broken = true;
+                return Some(true);
+            }
+        };
+        let used = receive.decoder.receive(buf.get_mut(..n).unwrap_or_default(), &mut []).consumed;
+        let ended = receive.decoder.end().is_some();
+        let follows = used < n && !ended;
+        if follows && used <= SKIP_MAX {
+            receive.skip = used;
+        } else {
+            self.discard(conn, fd, receive, used);
+        }
+        self.settle(conn, fd, receive);
+        (follows || ended).then_some(follows)
     }
 }
 
-/// How often one look goes on to the next bytes: a client that floods us with pings holds up nobody but itself.
-const LOOKS: usize = 64;
+/// How often one look goes on to what has come meanwhile.
+const LOOKS: usize = 16;
 
 /// How deep epoll instances may be nested, as in the kernel (`EP_MAX_NESTS`).
 pub(crate) const NESTING: c_int = 4;

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 pub const LARGE: usize = 88 * 1024;
 
 /// Size of the buffer on the stack that serves when all large ones are in use.
-pub const SMALL: usize = 2048;
+pub const SMALL: usize = 1024;
 
 /// How many threads can decode at the same moment with a large buffer each.
 const COUNT: usize = 16;

@@ -11,11 +11,11 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, POLLOUT, c_int, pollfd};
-use parking_lot::MutexGuard;
 
 use crate::Layer;
 use crate::conn::{Conn, Receive, Send};
 use crate::iov::{PIECES, tail, total};
+use crate::lock::MutexGuard;
 use crate::scratch::{SMALL, Scratch};
 use crate::sys::{Errno, Fd, Result, Sys};
 
@@ -83,8 +83,12 @@ impl<S: Sys> Layer<S> {
     #[inline(always)]
     fn send_frame(&self, conn: &Conn, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
         let mut send = conn.send.lock();
-        while send.busy {
-            conn.idle.wait(&mut send);
+        while let Some(owner) = send.busy {
+            if owner == self.sys.thread() {
+                // A signal handler interrupted this thread's own wait, or jumped out of it.
+                return Err(Errno(libc::EAGAIN));
+            }
+            send = conn.idle.wait(send);
         }
         if send.encoder.is_closing() {
             return Err(self.broken_pipe(fd, &send, flags));
@@ -221,11 +225,11 @@ impl<S: Sys> Layer<S> {
             *first = IoSlice::new(head);
         }
         let from = usize::from(head.is_empty());
-        send.busy = true;
+        send.busy = Some(self.sys.thread());
         drop(send);
         let sent = self.sys.send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
         let mut send = conn.send.lock();
-        send.busy = false;
+        send.busy = None;
         conn.idle.notify_all();
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
         (judge(sent, reported, head.len() + len), send)
@@ -246,12 +250,12 @@ impl<S: Sys> Layer<S> {
         let (mut gathered, mut out) = ([0; SMALL / 2], [0; SMALL]);
         let gathered = gather(pieces.get(..count).unwrap_or_default(), &mut gathered);
         let len = send.encoder.transmit_encoded(gathered, &mut out);
-        send.busy = true;
+        send.busy = Some(self.sys.thread());
         drop(send);
         let out = out.get(..len).unwrap_or_default();
         let sent = if len == 0 { Ok(0) } else { self.sys.send_vectored(fd, &[IoSlice::new(out)], flags) };
         let mut send = conn.send.lock();
-        send.busy = false;
+        send.busy = None;
         conn.idle.notify_all();
         let reported = send.encoder.transmitted_encoded(sent.unwrap_or(0), out);
         (judge(sent, reported, len), send)
@@ -320,7 +324,7 @@ impl<S: Sys> Layer<S> {
         let Some(mut send) = conn.send.try_lock() else {
             return;
         };
-        if send.busy {
+        if send.busy.is_some() {
             return;
         }
         conn.take_answer();
@@ -341,7 +345,7 @@ impl<S: Sys> Layer<S> {
     pub(crate) fn flush(&self, conn: &Conn, fd: Fd) {
         if conn.is_unsent()
             && let Some(mut send) = conn.send.try_lock()
-            && !send.busy
+            && send.busy.is_none()
         {
             let _ = self.transmit(conn, fd, &mut send);
         }
@@ -350,7 +354,7 @@ impl<S: Sys> Layer<S> {
     /// Queues Close and sends what can be sent of it.
     pub(crate) fn say_close(&self, conn: &Conn, fd: Fd, code: u16, hang_up: bool) {
         let mut send = conn.send.lock();
-        if !send.busy {
+        if send.busy.is_none() {
             send.encoder.close(code);
             send.hang_up |= hang_up;
             let _ = self.transmit(conn, fd, &mut send);

@@ -8,8 +8,8 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use once_cell::race::OnceBox;
-use parking_lot::Mutex;
 
+use crate::lock::{Mutex, MutexGuard};
 use crate::sys::Fd;
 
 /// How many descriptor numbers are tracked: Linux's default `fs.nr_open`. No wrapped connection gets a higher number.
@@ -192,7 +192,7 @@ impl<T: Recycle> Pool<T> {
     }
 
     /// The pool's own lock, for fork(2).
-    pub fn lock(&self) -> parking_lot::MutexGuard<'_, Free> {
+    pub fn lock(&self) -> MutexGuard<'_, Free> {
         self.free.lock()
     }
 

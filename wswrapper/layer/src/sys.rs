@@ -136,6 +136,8 @@ pub trait Sys: Sync {
     fn now(&self) -> Duration;
     /// getpid(2), asked of the kernel: differs in a vfork(2) child, which shares our memory.
     fn pid(&self) -> libc::pid_t;
+    /// pthread_self(3).
+    fn thread(&self) -> u64;
     /// Whether the process `pid` runs: kill(2) with signal 0 finds it, and waitid(2) does not find it dead.
     fn is_alive(&self, pid: libc::pid_t) -> bool;
     /// Whether a system call that a signal handler interrupted would have been restarted: every handler that is

@@ -21,7 +21,7 @@ pub(crate) const SKIP_MAX: usize = 16;
 
 /// Rests of frames that fit with their surroundings into this much are received by way of the stack: a plain recv costs less
 /// than a vectored one.
-const BLOCK: usize = 1024;
+const BLOCK: usize = 768;
 
 impl<S: Sys> Layer<S> {
     /// Delivers what the kernel has, without waiting.

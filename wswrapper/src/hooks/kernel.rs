@@ -271,6 +271,11 @@ impl Sys for Kernel {
         unsafe { libc::getpid() }
     }
 
+    fn thread(&self) -> u64 {
+        // SAFETY: no memory is involved.
+        unsafe { libc::pthread_self() }
+    }
+
     fn is_alive(&self, pid: libc::pid_t) -> bool {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;

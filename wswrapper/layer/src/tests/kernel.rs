@@ -379,6 +379,10 @@ impl Sys for Script {
         self.state().pid
     }
 
+    fn thread(&self) -> u64 {
+        1
+    }
+
     fn is_alive(&self, pid: libc::pid_t) -> bool {
         self.state().processes.contains(&pid)
     }
