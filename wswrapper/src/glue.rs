@@ -257,26 +257,64 @@ pub unsafe fn buf<'a>(buf: *const c_void, len: size_t) -> IoSlice<'a> {
 
 /// The program's buffers to read into.
 ///
+/// # Errors
+/// `EFAULT`, `EINVAL` as the kernel has them: see [`check_iov`].
+///
 /// # Safety
 /// As for readv(2): `count` is in range, and every entry names writable memory.
-pub unsafe fn bufs_mut<'a>(iov: *const iovec, count: usize) -> &'a mut [IoSliceMut<'a>] {
-    if iov.is_null() || count == 0 {
-        return &mut [];
-    }
+pub unsafe fn bufs_mut<'a>(iov: *const iovec, count: usize) -> Result<&'a mut [IoSliceMut<'a>]> {
     // SAFETY: the caller's promise; IoSliceMut has the layout of iovec. The layer does not write to the entries.
-    unsafe { slice::from_raw_parts_mut(iov.cast_mut().cast(), count) }
+    unsafe {
+        check_iov(iov, count)?;
+        Ok(if count == 0 { &mut [] } else { slice::from_raw_parts_mut(iov.cast_mut().cast(), count) })
+    }
 }
 
 /// The program's buffers to write from.
 ///
+/// # Errors
+/// As for [`bufs_mut`].
+///
 /// # Safety
 /// As for writev(2): `count` is in range, and every entry names readable memory.
-pub unsafe fn bufs<'a>(iov: *const iovec, count: usize) -> &'a [IoSlice<'a>] {
-    if iov.is_null() || count == 0 {
-        return &[];
-    }
+pub unsafe fn bufs<'a>(iov: *const iovec, count: usize) -> Result<&'a [IoSlice<'a>]> {
     // SAFETY: the caller's promise; IoSlice has the layout of iovec.
-    unsafe { slice::from_raw_parts(iov.cast(), count) }
+    unsafe {
+        check_iov(iov, count)?;
+        Ok(if count == 0 { &[] } else { slice::from_raw_parts(iov.cast(), count) })
+    }
+}
+
+/// Refuses what cannot be a slice: `EFAULT` for no memory, `EINVAL` for lengths beyond what a call can return.
+///
+/// # Safety
+/// `iov` is null or readable for `count` entries.
+unsafe fn check_iov(iov: *const iovec, count: usize) -> Result<()> {
+    if iov.is_null() {
+        return if count == 0 { Ok(()) } else { Err(Errno(libc::EFAULT)) };
+    }
+    let mut total = 0_usize;
+    // SAFETY: the caller's promise.
+    for entry in unsafe { slice::from_raw_parts(iov, count) } {
+        total =
+            total.checked_add(entry.iov_len).filter(|len| *len <= isize::MAX as usize).ok_or(Errno(libc::EINVAL))?;
+        if entry.iov_base.is_null() && entry.iov_len > 0 {
+            return Err(Errno(libc::EFAULT));
+        }
+    }
+    Ok(())
+}
+
+/// The sum of the lengths, for a call that leaves the memory alone.
+///
+/// # Safety
+/// `iov` is null or readable for `count` entries.
+pub unsafe fn iov_len(iov: *const iovec, count: usize) -> usize {
+    if iov.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { slice::from_raw_parts(iov, count) }.iter().fold(0, |sum, entry| entry.iov_len.saturating_add(sum))
 }
 
 /// Writes a peer's address where accept(2) has it: as much as fits, and the length it has.

@@ -99,7 +99,7 @@ pub unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize
 pub unsafe extern "C" fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t {
     match usize::try_from(n) {
         // SAFETY: the caller's promise.
-        Ok(n @ 0..=glue::MAX_IOV) => size(layer(fd, |layer| layer.receive(fd, unsafe { glue::bufs_mut(iov, n) }, 0))),
+        Ok(n @ 0..=glue::MAX_IOV) => size(layer(fd, |layer| layer.receive(fd, unsafe { glue::bufs_mut(iov, n)? }, 0))),
         _ => fail(Errno(libc::EINVAL)) as ssize_t,
     }
 }
@@ -110,6 +110,9 @@ pub unsafe extern "C" fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_
 /// As for recv(2).
 #[inline(never)]
 pub unsafe extern "C" fn recv(fd: c_int, buf: *mut c_void, len: size_t, flags: c_int) -> ssize_t {
+    if buf.is_null() && len > 0 && !drops(flags) {
+        return fail(Errno(libc::EFAULT)) as ssize_t;
+    }
     size(layer(fd, |layer| match drops(flags) {
         true => layer.drop_payload(fd, len, flags),
         // SAFETY: the caller's promise.
@@ -150,11 +153,11 @@ pub unsafe extern "C" fn recvmsg(fd: c_int, msg: *mut msghdr, flags: c_int) -> s
     if head.msg_iovlen > glue::MAX_IOV {
         return fail(Errno(libc::EMSGSIZE)) as ssize_t;
     }
-    // SAFETY: the caller's promise.
-    let bufs = unsafe { glue::bufs_mut(head.msg_iov, head.msg_iovlen) };
     let result = layer(fd, |layer| match drops(flags) {
-        true => layer.drop_payload(fd, bufs.iter().map(|buf| buf.len()).sum(), flags),
-        false => layer.receive(fd, bufs, flags),
+        // SAFETY: the caller's promise.
+        true => layer.drop_payload(fd, unsafe { glue::iov_len(head.msg_iov, head.msg_iovlen) }, flags),
+        // SAFETY: the caller's promise.
+        false => layer.receive(fd, unsafe { glue::bufs_mut(head.msg_iov, head.msg_iovlen)? }, flags),
     });
     if result.is_ok() {
         (head.msg_namelen, head.msg_controllen, head.msg_flags) = (0, 0, 0);
@@ -180,7 +183,7 @@ pub unsafe extern "C" fn write(fd: c_int, buf: *const c_void, len: size_t) -> ss
 pub unsafe extern "C" fn writev(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t {
     match usize::try_from(n) {
         // SAFETY: the caller's promise.
-        Ok(n @ 0..=glue::MAX_IOV) => size(layer(fd, |layer| layer.send(fd, unsafe { glue::bufs(iov, n) }, 0))),
+        Ok(n @ 0..=glue::MAX_IOV) => size(layer(fd, |layer| layer.send(fd, unsafe { glue::bufs(iov, n)? }, 0))),
         _ => fail(Errno(libc::EINVAL)) as ssize_t,
     }
 }
@@ -191,6 +194,9 @@ pub unsafe extern "C" fn writev(fd: c_int, iov: *const iovec, n: c_int) -> ssize
 /// As for send(2).
 #[inline(never)]
 pub unsafe extern "C" fn send(fd: c_int, buf: *const c_void, len: size_t, flags: c_int) -> ssize_t {
+    if buf.is_null() && len > 0 {
+        return fail(Errno(libc::EFAULT)) as ssize_t;
+    }
     // SAFETY: the caller's promise.
     size(layer(fd, |layer| layer.send(fd, &[unsafe { glue::buf(buf, len) }], flags)))
 }
@@ -207,7 +213,7 @@ pub unsafe extern "C" fn sendmsg(fd: c_int, msg: *const msghdr, flags: c_int) ->
         return fail(Errno(libc::EMSGSIZE)) as ssize_t;
     }
     // SAFETY: the caller's promise.
-    size(layer(fd, |layer| layer.send(fd, unsafe { glue::bufs(head.msg_iov, head.msg_iovlen) }, flags)))
+    size(layer(fd, |layer| layer.send(fd, unsafe { glue::bufs(head.msg_iov, head.msg_iovlen)? }, flags)))
 }
 
 /// select(2): of Linux, which writes back the time that was left.

@@ -120,7 +120,9 @@ pub fn log_line(line: &[u8]) {
         }
         Log::Stderr { .. } => {}
         Log::File(path) => {
-            let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY;
+            // Not waiting for the reader of a FIFO.
+            let flags =
+                libc::O_NONBLOCK | libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY;
             // SAFETY: `path` is a C string.
             let fd = unsafe { libc::open(path.as_ptr(), flags, 0o644) };
             if fd >= 0 {
@@ -133,10 +135,31 @@ pub fn log_line(line: &[u8]) {
     set_errno(errno);
 }
 
-/// One write: lines of several processes do not mix.
+/// One write: lines of several processes do not mix. A reader that has gone is no matter to the program: no SIGPIPE.
 fn write_all(fd: c_int, line: &[u8]) {
-    // SAFETY: `line` is readable for its length.
-    unsafe { libc::write(fd, line.as_ptr().cast(), line.len()) };
+    // SAFETY: all pointers are to initialized or writable locals; `line` is readable for its length.
+    unsafe {
+        let (mut pipe, mut before, mut pending) = (empty_set(), empty_set(), empty_set());
+        libc::sigaddset(&raw mut pipe, libc::SIGPIPE);
+        libc::sigpending(&raw mut pending);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const pipe, &raw mut before);
+        let written = libc::write(fd, line.as_ptr().cast(), line.len());
+        if written < 0 && errno() == libc::EPIPE && libc::sigismember(&raw const pending, libc::SIGPIPE) == 0 {
+            let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            libc::sigtimedwait(&raw const pipe, std::ptr::null_mut(), &raw const now);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+    }
+}
+
+/// No signals.
+fn empty_set() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initializes the set.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        set.assume_init()
+    }
 }
 
 /// How many descriptors the kernel's table of this process has room for: `FDSize` of proc(5). Without /proc, what an fd_set

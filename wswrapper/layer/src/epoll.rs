@@ -4,7 +4,7 @@
 //! the program's data, because an event says nothing but its data, and the descriptor is needed. A listener is registered
 //! twice: itself, and its hub of handshakes, with the same events.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use libc::{
@@ -28,8 +28,6 @@ pub struct Epoll {
     /// Registrations of wrapped descriptors, by number. One stays after its descriptor was closed, as the kernel's own
     /// does while the connection lives on elsewhere; the number's next registration replaces it.
     pub registered: Mutex<Registered>,
-    /// How many there are.
-    count: AtomicUsize,
     generation: AtomicU32,
 }
 
@@ -76,7 +74,6 @@ impl Token {
 impl Recycle for Epoll {
     fn recycle(&self) {
         *self.registered.lock() = Registered::default();
-        self.count.store(0, Ordering::Relaxed);
     }
 }
 
@@ -103,11 +100,6 @@ impl<S: Sys> Layer<S> {
             return None;
         };
         self.epolls.acquire(index).filter(|_| self.slots.get(fd) == slot)
-    }
-
-    /// Whether the epoll instance `fd` has registrations of ours.
-    pub fn epoll_concerns(&self, fd: Fd) -> bool {
-        self.epoll(fd).is_some_and(|epoll| epoll.count.load(Ordering::Acquire) > 0)
     }
 
     /// Whether epoll_ctl(2) for `fd` is ours to serve.
@@ -141,7 +133,6 @@ impl<S: Sys> Layer<S> {
         let Some(event) = event.filter(|_| op != EPOLL_CTL_DEL) else {
             self.sys.epoll_ctl(epoll_fd, op, fd, event)?;
             registered.remove(&fd);
-            epoll.count.store(registered.len(), Ordering::Release);
             if let Some(hub) = hub {
                 let _ = self.sys.epoll_ctl(epoll_fd, op, hub, None);
             }
@@ -161,7 +152,6 @@ impl<S: Sys> Layer<S> {
             let _ = self.sys.epoll_ctl(epoll_fd, other, hub, ours(true));
         }
         registered.insert(fd, Registration { target, events: event.events, data: event.u64, generation });
-        epoll.count.store(registered.len(), Ordering::Release);
         Ok(())
     }
 
@@ -181,9 +171,6 @@ impl<S: Sys> Layer<S> {
                 return Ok(0);
             }
             let events = events.get_mut(..n).unwrap_or_default();
-            if epoll.count.load(Ordering::Acquire) == 0 {
-                return Ok(n);
-            }
             let kept = self.translate(epoll_fd, &epoll, events);
             if kept > 0 {
                 return Ok(kept);
@@ -268,7 +255,7 @@ impl<S: Sys> Layer<S> {
     /// to tell, or the kernel no longer calls the instance ready, or only what is not ours can be the cause.
     pub(crate) fn behind_epoll(&self, fd: Fd, index: u32, nesting: c_int) -> Behind {
         let Some(epoll) = self.epolls.acquire(index) else { return Behind::Something };
-        if nesting == 0 || epoll.count.load(Ordering::Acquire) == 0 {
+        if nesting == 0 {
             return Behind::Something;
         }
         while self.is_readable(fd) {

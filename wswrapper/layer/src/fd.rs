@@ -3,7 +3,7 @@
 //! Invariant 5: a wrapped connection stays wrapped under every number it gets, and its Close goes out when the last of
 //! them, in the last process, is closed. A number's entry is made after the real call and removed before it.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use libc::{F_DUPFD, F_DUPFD_CLOEXEC, F_SETFL, O_NONBLOCK, SHUT_RD, c_int};
 
@@ -193,16 +193,17 @@ impl<S: Sys> Layer<S> {
     /// `new` names what `old` names.
     fn share(&self, old: Fd, new: Fd) {
         let slot = self.slots.get(old);
-        let fds = match slot {
-            Slot::Conn(index) => self.conns.acquire(index).map(|conn| conn.fds.fetch_add(1, Ordering::AcqRel)),
-            Slot::Listener(index) => self.listeners.acquire(index).map(|l| l.fds.fetch_add(1, Ordering::AcqRel)),
-            Slot::Epoll(index) => self.epolls.acquire(index).map(|e| e.fds.fetch_add(1, Ordering::AcqRel)),
-            _ => None,
+        let shared = match slot {
+            Slot::Conn(index) => self.conns.acquire(index).is_some_and(|conn| one_more(&conn.fds)),
+            Slot::Listener(index) => self.listeners.acquire(index).is_some_and(|listener| one_more(&listener.fds)),
+            Slot::Epoll(index) => self.epolls.acquire(index).is_some_and(|epoll| one_more(&epoll.fds)),
+            _ => false,
         };
-        self.note(new);
-        if fds.is_some() && self.slots.replace(new, slot).is_none() {
-            // Beyond the numbers that can be tracked.
-            self.drop_slot(slot);
+        if shared {
+            self.note(new);
+            // What another thread put there meanwhile is gone with its number; beyond the numbers that can be tracked it is
+            // this one that goes.
+            self.drop_slot(self.slots.replace(new, slot).unwrap_or(slot));
         }
     }
 
@@ -239,4 +240,9 @@ impl<S: Sys> Layer<S> {
             self.conns.release(index);
         }
     }
+}
+
+/// One more number for an object, unless its last was closed meanwhile.
+fn one_more(fds: &AtomicU32) -> bool {
+    fds.fetch_update(Ordering::AcqRel, Ordering::Acquire, |fds| (fds > 0).then_some(fds + 1)).is_ok()
 }

@@ -45,9 +45,7 @@ impl<S: Sys> Layer<S> {
     /// # Errors
     /// Those of recv(2); `EINVAL` for `MSG_OOB`, which no WebSocket carries.
     pub fn receive(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
-        let Some(conn) = self.conn(fd) else {
-            return self.sys.read_vectored(fd, bufs);
-        };
+        let Some(conn) = self.conn(fd) else { return self.receive_plain(fd, bufs, flags) };
         if flags & libc::MSG_OOB != 0 {
             return Err(Errno(libc::EINVAL));
         }
@@ -63,9 +61,17 @@ impl<S: Sys> Layer<S> {
         if received == Err(Errno(libc::ENOTSOCK)) {
             // The number was closed behind our back and is something else by now.
             self.forget(fd);
-            return self.sys.read_vectored(fd, bufs);
+            return self.receive_plain(fd, bufs, flags);
         }
         received
+    }
+
+    /// The call on a number that is none of ours any more.
+    fn receive_plain(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
+        match self.sys.recv_vectored(fd, bufs, flags) {
+            Err(Errno(libc::ENOTSOCK)) if flags == 0 => self.sys.read_vectored(fd, bufs),
+            result => result,
+        }
     }
 
     /// Reads until the buffers are full, or the kernel has no more and something was delivered.

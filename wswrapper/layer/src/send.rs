@@ -43,9 +43,7 @@ impl<S: Sys> Layer<S> {
     /// Those of send(2); `EINVAL` for `MSG_OOB`, which no WebSocket carries; `ENOBUFS` for `MSG_ZEROCOPY`, on which
     /// programs fall back to a plain send.
     pub fn send(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
-        let Some(conn) = self.conn(fd) else {
-            return self.sys.write_vectored(fd, bufs);
-        };
+        let Some(conn) = self.conn(fd) else { return self.send_plain(fd, bufs, flags) };
         if flags & libc::MSG_OOB != 0 {
             return Err(Errno(libc::EINVAL));
         }
@@ -70,13 +68,21 @@ impl<S: Sys> Layer<S> {
                 Err(Errno(libc::ENOTSOCK)) if done == 0 => {
                     // The number was closed behind our back and is something else by now.
                     self.forget(fd);
-                    return self.sys.write_vectored(fd, bufs);
+                    return self.send_plain(fd, bufs, flags);
                 }
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }
         }
         Ok(done)
+    }
+
+    /// The call on a number that is none of ours any more.
+    fn send_plain(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
+        match self.sys.send_vectored(fd, bufs, flags) {
+            Err(Errno(libc::ENOTSOCK)) if flags == 0 => self.sys.write_vectored(fd, bufs),
+            result => result,
+        }
     }
 
     /// Sends one frame of the bytes behind the first `done`, or what an open frame still lacks.

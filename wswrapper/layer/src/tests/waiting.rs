@@ -40,7 +40,8 @@ fn epoll_gives_the_programs_data_and_drops_false_input() {
     layer.epoll_ctl(epoll, EPOLL_CTL_MOD, fd, event(EPOLLOUT, 7)).unwrap();
     assert_eq!(wait(&layer, epoll, NEVER), [(EPOLLOUT as u32, 7)]);
     layer.epoll_ctl(epoll, EPOLL_CTL_DEL, fd, None).unwrap();
-    assert!(!layer.epoll_concerns(epoll));
+    script.arrive(fd, &frame(BINARY, b"x"));
+    assert_eq!(wait(&layer, epoll, AT_ONCE), []);
 }
 
 #[test]
