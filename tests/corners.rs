@@ -60,7 +60,13 @@ fn exit_in_a_signal_handler_ends_the_program() {
         let (mut reader, mut writer) = client.split();
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| while !over.load(Ordering::Relaxed) && writer.try_send(&[1; 100]).is_ok() {});
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    if writer.try_send(&[1; 100]).is_err() {
+                        break;
+                    }
+                }
+            });
             // It is in the middle of its calls.
             reader.read_exact(10_000);
             server.signal(libc::SIGTERM);

@@ -30,11 +30,23 @@ pub struct Download {
     /// What a MiB of payload takes on the wire.
     wire_mib: u64,
     pattern: Vec<u8>,
+    /// The client reads what comes, also where it could have the kernel drop it.
+    reads: bool,
 }
 
 impl Download {
+    /// A client that has the kernel drop what comes.
+    pub fn dropped(site: &Site, side: Side) -> io::Result<Box<dyn Rig>> {
+        Self::rig(site, side, false)
+    }
+
+    /// A client that reads what comes, as one must that looks for the ends of frames: bare and wrapped alike.
+    pub fn read(site: &Site, side: Side) -> io::Result<Box<dyn Rig>> {
+        Self::rig(site, side, true)
+    }
+
     /// Reads a MiB, checks every byte of it, and learns how long it is on the wire.
-    pub fn rig(site: &Site, side: Side) -> io::Result<Box<dyn Rig>> {
+    fn rig(site: &Site, side: Side, reads: bool) -> io::Result<Box<dyn Rig>> {
         let server = Server::start(site, App::Blocking, side)?;
         let link = Link::open(server.at(), side.wire)?;
         let pattern = command::pattern();
@@ -43,7 +55,7 @@ impl Download {
         if payload.chunks(CHUNK).any(|chunk| chunk != pattern) {
             return Err(doubt("download: not what the server sent"));
         }
-        Ok(Box::new(Self { server, link, wire_mib, pattern }))
+        Ok(Box::new(Self { server, link, wire_mib, pattern, reads }))
     }
 }
 
@@ -53,6 +65,7 @@ impl Rig for Download {
         let start = Instant::now();
         self.link.write(&ask)?;
         match self.link.wire() {
+            Wire::Plain if self.reads => drain(self.link.stream(), count * MIB as u64)?,
             Wire::Plain | Wire::Rfc6455 => {
                 sys::discard(self.link.stream(), count * self.wire_mib)?;
             }
@@ -69,6 +82,19 @@ impl Rig for Download {
     fn server(&self) -> Option<&Server> {
         Some(&self.server)
     }
+}
+
+/// Reads `count` bytes.
+fn drain(mut from: &TcpStream, count: u64) -> io::Result<()> {
+    let (mut buffer, mut left) = (vec![0; 256 * 1024], count);
+    while left > 0 {
+        let got = from.read(&mut buffer)? as u64;
+        if got == 0 || got > left {
+            return Err(doubt("download: not as long as was asked for"));
+        }
+        left -= got;
+    }
+    Ok(())
 }
 
 /// Reads hixie frames until they have carried `count` bytes.

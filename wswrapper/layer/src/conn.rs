@@ -67,6 +67,10 @@ pub struct Send {
     pub encoding: Encoding,
     /// The thread that waits in the kernel with what was prepared last.
     pub busy: Option<u64>,
+    /// The last attempt that did not wait fell short: a large write does better to wait at once.
+    pub full: bool,
+    /// Threads that wait for [`Send::busy`] to end.
+    pub waiting: u32,
     /// The stream has ended: our side is shut down too once Close is out.
     pub hang_up: bool,
     /// That was done.
@@ -188,6 +192,8 @@ impl Default for Send {
             dialect: Dialect::Rfc6455,
             encoding: Encoding::Binary,
             busy: None,
+            full: false,
+            waiting: 0,
             hang_up: false,
             hung_up: false,
             bytes: 0,

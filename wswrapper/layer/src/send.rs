@@ -28,6 +28,9 @@ const SMALL_FRAME: usize = 256;
 /// The least that the encoder takes to make a frame in.
 const MIN_ROOM: usize = 512;
 
+/// Writes from this size on do not try to go out without waiting where the last one could not.
+const LARGE_WRITE: usize = 16 * 1024;
+
 /// What became of one frame.
 struct Sent {
     /// Payload bytes to report.
@@ -94,7 +97,9 @@ impl<S: Sys> Layer<S> {
                 // A signal handler interrupted this thread's own wait, or jumped out of it.
                 return Err(Errno(libc::EAGAIN));
             }
+            send.waiting += 1;
             send = conn.idle.wait(send);
+            send.waiting -= 1;
         }
         if send.encoder.is_closing() {
             return Err(self.broken_pipe(fd, &send, flags));
@@ -102,7 +107,10 @@ impl<S: Sys> Layer<S> {
         let verbatim = send.encoder.is_verbatim();
         // The rest of a frame in base64 is waited for, or there must be none.
         let flags = if verbatim || self.waits(fd, flags)? { flags } else { flags | MSG_DONTWAIT };
-        let first = if verbatim {
+        let at_once = send.full && flags & MSG_DONTWAIT == 0 && total(bufs) - done >= LARGE_WRITE;
+        let first = if verbatim && at_once {
+            Err(Errno(libc::EAGAIN))
+        } else if verbatim {
             self.try_verbatim(&mut send, fd, bufs, done, flags | MSG_DONTWAIT)
         } else {
             self.try_encoded(&mut send, fd, bufs, done, flags)
@@ -111,6 +119,7 @@ impl<S: Sys> Layer<S> {
             Ok(sent) if sent.whole => Ok(sent),
             Err(error) if error != Errno(libc::EAGAIN) => Err(error),
             short => {
+                send.full = true;
                 let reported = short.map_or(0, |sent| sent.reported);
                 let (rest, guard) = if flags & MSG_DONTWAIT != 0 {
                     (Err(Errno(libc::EAGAIN)), send)
@@ -236,7 +245,9 @@ impl<S: Sys> Layer<S> {
         let sent = self.sys.send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
         let mut send = conn.send.lock();
         send.busy = None;
-        conn.idle.notify_all();
+        if send.waiting > 0 {
+            conn.idle.notify_all();
+        }
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
         (judge(sent, reported, head.len() + len), send)
     }
@@ -262,7 +273,9 @@ impl<S: Sys> Layer<S> {
         let sent = if len == 0 { Ok(0) } else { self.sys.send_vectored(fd, &[IoSlice::new(out)], flags) };
         let mut send = conn.send.lock();
         send.busy = None;
-        conn.idle.notify_all();
+        if send.waiting > 0 {
+            conn.idle.notify_all();
+        }
         let reported = send.encoder.transmitted_encoded(sent.unwrap_or(0), out);
         (judge(sent, reported, len), send)
     }
