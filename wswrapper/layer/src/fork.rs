@@ -44,13 +44,13 @@ impl<S: Sys> Layer<S> {
         let mut fresh: Vec<&mut Send> = Vec::new();
         for (_, send, _) in &mut conns {
             match &send.owners {
-                Some(owners) => owners.expect(&self.sys),
+                Some(owners) => owners.announce_child(&self.sys),
                 None => fresh.push(send),
             }
         }
         if let (false, Some(owners)) = (fresh.is_empty(), Owners::new(&self.sys, fresh.len())) {
             for (send, owners) in fresh.into_iter().zip(owners) {
-                owners.expect(&self.sys);
+                owners.announce_child(&self.sys);
                 send.owners = Some(owners);
             }
         }

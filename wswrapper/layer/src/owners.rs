@@ -36,7 +36,7 @@ impl Owners {
     }
 
     /// A child is about to share the connection.
-    pub fn expect(&self, sys: &impl Sys) {
+    pub fn announce_child(&self, sys: &impl Sys) {
         if !self.replace(0, UNBORN) {
             let dead = self.words().map(|word| word.load(Ordering::Acquire)).find(|pid| !alive(sys, *pid));
             if let Some(dead) = dead {
