@@ -93,8 +93,9 @@ impl<S: Sys> Layer<S> {
     fn send_frame(&self, conn: &Conn, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
         let mut send = conn.send.lock();
         while let Some(owner) = send.busy {
-            if owner == self.sys.thread() {
-                // A signal handler interrupted this thread's own wait, or jumped out of it.
+            if owner == self.sys.thread() || flags & MSG_DONTWAIT != 0 {
+                // A signal handler interrupted this thread's own wait, or jumped out of it; or there is no room, which is why
+                // the other waits, and this call must not.
                 return Err(Errno(libc::EAGAIN));
             }
             send.waiting += 1;
