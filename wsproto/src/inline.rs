@@ -45,7 +45,9 @@ impl<const N: usize> Inline<N> {
     pub(crate) fn keep(&mut self, range: Range<usize>) {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
-        self.bytes.copy_within(start..end, 0);
+        if start < end {
+            self.bytes.copy_within(start..end, 0);
+        }
         self.len = u16::try_from(end - start).unwrap_or_default();
     }
 }

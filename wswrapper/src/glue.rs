@@ -12,7 +12,7 @@ use wslayer::Layer;
 use wslayer::slots::{MAX_FDS, Slot, Slots};
 use wslayer::sys::{Errno, Fd, PeerAddr, Result};
 
-use crate::hooks::kernel::Kernel;
+use crate::kernel::Kernel;
 
 /// Zero, so it takes no room in the file, and a page of memory only where descriptors are in use.
 static WORDS: [AtomicU32; MAX_FDS] = [const { AtomicU32::new(0) }; MAX_FDS];
@@ -139,31 +139,11 @@ pub mod watches {
     }
 }
 
-unsafe extern "C" {
-    /// pthread_setcancelstate(3), which the libc crate does not have.
-    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
-}
-
-/// From pthread.h.
-const PTHREAD_CANCEL_DISABLE: c_int = 1;
-
-/// Sets whether this thread can be cancelled; returns what was set.
-fn cancel_state(state: c_int) -> c_int {
-    let mut old = 0;
-    // SAFETY: `old` is writable.
-    unsafe { pthread_setcancelstate(state, &raw mut old) };
-    old
-}
-
 /// Runs a call of the layer on `fd`. On success errno is as it was before the call.
-///
-/// A cancelled thread is unwound, and cannot be through Rust's frames: pthread_cancel(3) waits until the call is over.
+#[inline(always)]
 pub fn call<T>(fd: Fd, f: impl FnOnce() -> Result<T>) -> Result<T> {
     let errno = errno();
-    let cancel = cancel_state(PTHREAD_CANCEL_DISABLE);
-    let result = catch_unwind(AssertUnwindSafe(f));
-    cancel_state(cancel);
-    match result {
+    match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => {
             set_errno(errno);
             Ok(value)
@@ -224,11 +204,6 @@ pub fn set_errno(value: c_int) {
 /// The result of a real call that returns -1 and errno.
 pub fn check(value: c_int) -> Result<c_int> {
     if value < 0 { Err(Errno(errno())) } else { Ok(value) }
-}
-
-/// The same for a count of bytes.
-pub fn check_size(value: ssize_t) -> Result<usize> {
-    usize::try_from(value).map_err(|_| Errno(errno()))
 }
 
 /// The program's buffer to read into.

@@ -12,7 +12,7 @@ use wslayer::sys::Errno;
 use wslayer::wait::Limits;
 
 use crate::glue::{self, LAYER, call, check, count, fail, fresh, int, size, unit, watches};
-use crate::hooks::kernel::Kernel;
+use crate::kernel::Kernel;
 
 /// A call of the layer; there is one, or no descriptor would concern us.
 fn layer<T>(fd: c_int, f: impl FnOnce(&Layer<Kernel>) -> wslayer::sys::Result<T>) -> wslayer::sys::Result<T> {

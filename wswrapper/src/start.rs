@@ -12,7 +12,8 @@ use wslayer::config::{Config, LogTarget, Ports};
 use wslayer::fork::ForkGuard;
 
 use crate::glue::{LAYER, SLOTS, errno, set_errno};
-use crate::hooks::{self, kernel::Kernel};
+use crate::hooks;
+use crate::kernel::Kernel;
 
 /// Runs when the library is loaded, before the program.
 #[used]
@@ -109,10 +110,28 @@ fn identity(fd: c_int) -> Option<(libc::dev_t, libc::ino_t)> {
     }
 }
 
+unsafe extern "C" {
+    /// pthread_setcancelstate(3), which the libc crate does not have.
+    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
+}
+
+/// From pthread.h.
+const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+/// Sets whether this thread can be cancelled; returns what was set.
+fn cancel_state(state: c_int) -> c_int {
+    let mut old = 0;
+    // SAFETY: `old` is writable.
+    unsafe { pthread_setcancelstate(state, &raw mut old) };
+    old
+}
+
 /// Appends one line to the log. Whatever fails, the program does not notice.
 pub fn log_line(line: &[u8]) {
     let Some(log) = LOG.get() else { return };
     let errno = errno();
+    // A thread that is cancelled in open(2) or write(2) is unwound, and cannot be through Rust's frames.
+    let cancel = cancel_state(PTHREAD_CANCEL_DISABLE);
     match log {
         // The program may have put something else in its place.
         Log::Stderr { dev, ino } if identity(libc::STDERR_FILENO) == Some((*dev, *ino)) => {
@@ -132,6 +151,7 @@ pub fn log_line(line: &[u8]) {
             }
         }
     }
+    cancel_state(cancel);
     set_errno(errno);
 }
 

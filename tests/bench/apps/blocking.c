@@ -5,9 +5,10 @@
  */
 #include "common.h"
 #include <fcntl.h>
+#include <sys/uio.h>
 
-enum { SOURCE = 1, SINK = 2, CHECK = 3, ECHO = 4, ZERO = 5 };
-enum { CHUNK = 64 * 1024 };
+enum { SOURCE = 1, SINK = 2, CHECK = 3, ECHO = 4, ZERO = 5, HEADED = 6 };
+enum { CHUNK = 64 * 1024, HEADER = 10 };
 
 static unsigned char pattern[CHUNK], buffer[CHUNK];
 
@@ -46,6 +47,19 @@ static int source(int fd, uint64_t count)
     for (; count > 0; count -= at_most_a_chunk(count))
         if (!write_full(fd, pattern, at_most_a_chunk(count)))
             return 0;
+    return 1;
+}
+
+/* As source, each 64 KiB behind as many bytes as the header of a frame of 64 KiB has, in one call. */
+static int headed(int fd, uint64_t count)
+{
+    static char header[HEADER];
+    for (; count > 0; count -= at_most_a_chunk(count)) {
+        size_t chunk = at_most_a_chunk(count);
+        struct iovec parts[] = {{header, sizeof header}, {pattern, chunk}};
+        if (writev(fd, parts, 2) != (ssize_t)(sizeof header + chunk))
+            return 0;
+    }
     return 1;
 }
 
@@ -119,6 +133,7 @@ static int obey(int fd)
     case SINK: return sink(fd, command[1]);
     case CHECK: return check(fd, command[1]);
     case ECHO: return echo(fd, command[1]);
+    case HEADED: return headed(fd, command[1]);
     case ZERO: return zero(fd, command[1]);
     default: fprintf(stderr, "unknown command %llu\n", (unsigned long long)command[0]); return 0;
     }

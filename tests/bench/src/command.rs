@@ -13,10 +13,15 @@ pub enum Command {
     Echo(u64),
     /// Read that many single bytes from /dev/zero, then answer with the nanoseconds that took, 8 bytes.
     Zero(u64),
+    /// As `Source`, with [`HEADER`] bytes in front of each 64 KiB.
+    Headed(u64),
 }
 
 /// The size of the server's reads and writes, in bytes.
 pub const CHUNK: usize = 64 * 1024;
+
+/// The length of the header of a frame of that size, RFC 6455 section 5.2.
+pub const HEADER: usize = 10;
 
 impl Command {
     /// The command as payload: two numbers in the machine's byte order.
@@ -27,6 +32,7 @@ impl Command {
             Self::Check(count) => (3, count),
             Self::Echo(count) => (4, count),
             Self::Zero(count) => (5, count),
+            Self::Headed(count) => (6, count),
         };
         [what.to_ne_bytes(), count.to_ne_bytes()].concat()
     }

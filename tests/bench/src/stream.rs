@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use crate::command::{self, CHUNK, Command};
+use crate::command::{self, CHUNK, Command, HEADER};
 use crate::hixie::Counter;
 use crate::link::Link;
 use crate::measure::{Rig, Side};
@@ -30,23 +30,38 @@ pub struct Download {
     /// What a MiB of payload takes on the wire.
     wire_mib: u64,
     pattern: Vec<u8>,
-    /// The client reads what comes, also where it could have the kernel drop it.
-    reads: bool,
+    /// What the clients do.
+    how: How,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Have the kernel drop what comes.
+    Drop,
+    /// The same, and the bare server sends as many bytes in each write as the wrapped one.
+    DropHeaded,
+    /// Read what comes.
+    Read,
 }
 
 impl Download {
     /// A client that has the kernel drop what comes.
     pub fn dropped(site: &Site, side: Side) -> io::Result<Box<dyn Rig>> {
-        Self::rig(site, side, false)
+        Self::rig(site, side, How::Drop)
+    }
+
+    /// The same against a bare server that sends something in the place of each header.
+    pub fn headed(site: &Site, side: Side) -> io::Result<Box<dyn Rig>> {
+        Self::rig(site, side, How::DropHeaded)
     }
 
     /// A client that reads what comes, as one must that looks for the ends of frames: bare and wrapped alike.
     pub fn read(site: &Site, side: Side) -> io::Result<Box<dyn Rig>> {
-        Self::rig(site, side, true)
+        Self::rig(site, side, How::Read)
     }
 
     /// Reads a MiB, checks every byte of it, and learns how long it is on the wire.
-    fn rig(site: &Site, side: Side, reads: bool) -> io::Result<Box<dyn Rig>> {
+    fn rig(site: &Site, side: Side, how: How) -> io::Result<Box<dyn Rig>> {
         let server = Server::start(site, App::Blocking, side)?;
         let link = Link::open(server.at(), side.wire)?;
         let pattern = command::pattern();
@@ -55,21 +70,26 @@ impl Download {
         if payload.chunks(CHUNK).any(|chunk| chunk != pattern) {
             return Err(doubt("download: not what the server sent"));
         }
-        Ok(Box::new(Self { server, link, wire_mib, pattern, reads }))
+        Ok(Box::new(Self { server, link, wire_mib, pattern, how }))
     }
 }
 
 impl Rig for Download {
     fn run(&mut self, count: u64) -> io::Result<f64> {
-        let ask = self.link.wire().frames(&Command::Source(count * MIB as u64).bytes(), CHUNK);
+        let bytes = count * MIB as u64;
+        let (command, in_front) = match (self.link.wire(), self.how) {
+            (Wire::Plain, How::DropHeaded) => (Command::Headed(bytes), bytes / CHUNK as u64 * HEADER as u64),
+            _ => (Command::Source(bytes), 0),
+        };
+        let ask = self.link.wire().frames(&command.bytes(), CHUNK);
         let start = Instant::now();
         self.link.write(&ask)?;
         match self.link.wire() {
-            Wire::Plain if self.reads => drain(self.link.stream(), count * MIB as u64)?,
+            Wire::Plain if self.how == How::Read => drain(self.link.stream(), bytes)?,
             Wire::Plain | Wire::Rfc6455 => {
-                sys::discard(self.link.stream(), count * self.wire_mib)?;
+                sys::discard(self.link.stream(), count * self.wire_mib + in_front)?;
             }
-            Wire::Hixie76 => drain_hixie(self.link.stream(), count * MIB as u64)?,
+            Wire::Hixie76 => drain_hixie(self.link.stream(), bytes)?,
         }
         let seconds = start.elapsed().as_secs_f64();
         self.link.send(&Command::Source(CHUNK as u64).bytes())?;

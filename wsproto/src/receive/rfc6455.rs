@@ -127,6 +127,7 @@ impl Rfc6455 {
             let out = out.get_mut(received.produced..).unwrap_or_default();
             let before = *received;
             match &mut self.state {
+                State::Header(_) | State::Data { .. } if input.is_empty() => return Ok(()),
                 State::Header(held) => {
                     let Some(header) = collect(held, input, &mut received.consumed)? else {
                         return Ok(());

@@ -52,13 +52,11 @@ impl Head {
 
     /// Appends the header of a frame of `len` bytes, not masked.
     pub(super) fn push_header(&mut self, first: u8, len: usize) -> u16 {
-        let first = self.push(&[first]);
-        first
-            + match (u8::try_from(len), u16::try_from(len)) {
-                (Ok(short @ ..=125), _) => self.push(&[short]),
-                (_, Ok(medium)) => self.push(&[126]) + self.push(&medium.to_be_bytes()),
-                (_, Err(_)) => self.push(&[127]) + self.push(&(len as u64).to_be_bytes()),
-            }
+        match (u8::try_from(len), u16::try_from(len)) {
+            (Ok(short @ ..=125), _) => self.push(&[first, short]),
+            (_, Ok(medium)) => self.push(&[first, 126]) + self.push(&medium.to_be_bytes()),
+            (_, Err(_)) => self.push(&[first, 127]) + self.push(&(len as u64).to_be_bytes()),
+        }
     }
 
     pub(super) fn push_pong(&mut self, pong: &Pong) -> u16 {

@@ -83,6 +83,13 @@ struct Prepared {
     owed: bool,
 }
 
+impl Prepared {
+    /// Bytes of it in `head`.
+    fn in_head(&self) -> usize {
+        usize::from(self.pong + self.close + self.header)
+    }
+}
+
 impl Sender {
     /// The most payload of one frame, in bytes.
     pub const MAX_FRAME: usize = 65536;
@@ -203,13 +210,16 @@ impl Sender {
 
     /// Length of the rests that must go out before anything else.
     fn waiting(&self) -> usize {
-        let Prepared { pong, close, header, .. } = self.prepared;
-        self.head.len().saturating_sub(usize::from(pong + close + header))
+        self.head.len().saturating_sub(self.prepared.in_head())
     }
 
     /// Begins a preparation: forgets one that was not reported, then puts pong and Close behind the rests.
     fn prepare(&mut self) {
-        self.commit_head(0);
+        if self.prepared.in_head() == 0 {
+            self.prepared = Prepared::default();
+        } else {
+            self.commit_head(0);
+        }
         match self.frame {
             Frame::Boundary => {
                 if let Some(pong) = &self.pong {

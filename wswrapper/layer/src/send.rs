@@ -23,7 +23,7 @@ use crate::sys::{Errno, Fd, Result, Sys};
 const GATHER: usize = 32 * 1024;
 
 /// Frames up to this size are put together on the stack.
-const SMALL_FRAME: usize = 256;
+const SMALL_FRAME: usize = 128;
 
 /// The least that the encoder takes to make a frame in.
 const MIN_ROOM: usize = 512;
@@ -93,7 +93,7 @@ impl<S: Sys> Layer<S> {
     fn send_frame(&self, conn: &Conn, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
         let mut send = conn.send.lock();
         while let Some(owner) = send.busy {
-            if owner == self.sys.thread() || flags & MSG_DONTWAIT != 0 {
+            if owner == self.sys.thread() || !self.waits(fd, flags)? {
                 // A signal handler interrupted this thread's own wait, or jumped out of it; or there is no room, which is why
                 // the other waits, and this call must not.
                 return Err(Errno(libc::EAGAIN));

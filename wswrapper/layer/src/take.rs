@@ -20,8 +20,11 @@ const MAX_OVERHEAD: usize = 125;
 pub(crate) const SKIP_MAX: usize = 16;
 
 /// Rests of frames that fit with their surroundings into this much are received by way of the stack: a plain recv costs less
-/// than a vectored one.
+/// than a vectored one. This is what the first message takes together with the request in front of it;
 const BLOCK: usize = 768;
+
+/// and this what most small messages take, with less of the stack to be cleared and fetched.
+const SMALL_BLOCK: usize = 128;
 
 impl<S: Sys> Layer<S> {
     /// Delivers what the kernel has, without waiting.
@@ -36,7 +39,8 @@ impl<S: Sys> Layer<S> {
                 return Step::Full;
             }
             let rest = usize::try_from(receive.decoder.verbatim()).unwrap_or(usize::MAX);
-            let small = rest <= cursor.left() && rest.saturating_add(receive.skip + NEXT_HEADER) <= BLOCK;
+            let asked = rest.saturating_add(receive.skip + NEXT_HEADER);
+            let small = rest <= cursor.left() && asked <= BLOCK;
             if !small && receive.skip > SKIP_MAX {
                 // A request that early payload followed.
                 self.discard(conn, fd, receive, receive.skip);
@@ -44,7 +48,8 @@ impl<S: Sys> Layer<S> {
             let step = if rest > 0 && (first || !small) {
                 first = false;
                 match small {
-                    true => self.take_rest(conn, fd, receive, cursor, rest),
+                    true if asked <= SMALL_BLOCK => self.take_rest(conn, fd, receive, cursor, [0; SMALL_BLOCK], asked),
+                    true => self.take_rest(conn, fd, receive, cursor, [0; BLOCK], asked),
                     false => self.take_verbatim(conn, fd, receive, cursor, rest),
                 }
             } else if receive.expects_large() {
@@ -58,18 +63,17 @@ impl<S: Sys> Layer<S> {
         }
     }
 
-    /// The rest of a small frame, and the header behind it.
+    /// The rest of a small frame, and the header behind it: together with what is skipped in front, `asked` bytes.
     #[inline(always)]
-    fn take_rest(
+    fn take_rest<const ROOM: usize>(
         &self,
         conn: &Conn,
         fd: Fd,
         receive: &mut Receive,
         cursor: &mut Cursor<'_, '_>,
-        rest: usize,
+        mut buf: [u8; ROOM],
+        asked: usize,
     ) -> Option<Step> {
-        let mut buf = [0; BLOCK];
-        let asked = receive.skip + rest + NEXT_HEADER;
         let buf = buf.get_mut(..asked).unwrap_or_default();
         let n = match self.sys.recv(fd, buf, libc::MSG_DONTWAIT) {
             Ok(0) => return Some(Step::Ended),

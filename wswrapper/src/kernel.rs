@@ -1,6 +1,8 @@
-//! The kernel, by way of the real libc functions.
+//! The kernel, by way of its system calls.
+//!
+//! Not by way of libc's functions of those names: most of them are cancellation points, and a thread that is cancelled there is
+//! unwound, which it cannot be through Rust's frames; and each return behind a system call is mispredicted.
 
-use std::ffi::c_void;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::{self, MaybeUninit};
 use std::ptr;
@@ -9,11 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use libc::{c_int, epoll_event, iovec, msghdr, pollfd, sigset_t, sockaddr_storage, socklen_t};
+use syscalls::{Sysno, syscall};
 use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
-use super::{accept4, close, dup2, dup3, epoll_create1, epoll_ctl, epoll_pwait, epoll_pwait2};
-use super::{fcntl, ioctl, ppoll, readv, recv, recvmsg, send, sendmsg, shutdown, writev};
-use crate::glue::{check, check_size, errno, to_timespec};
+use crate::glue::{errno, to_timespec};
 use crate::start::log_line;
 
 /// Our own descriptors go above this part of the descriptor limit, where programs rarely look.
@@ -35,11 +36,21 @@ impl Kernel {
     }
 }
 
+/// The size of the kernel's sigset_t, which comes with each signal mask.
+const MASK: usize = 8;
+
+/// A system call by its name, with arguments that are words or pointers.
+macro_rules! call {
+    ($name:ident $(, $arg:expr)*) => {
+        syscall!(Sysno::$name $(, $arg)*).map_err(|error| Errno(error.into_raw()))
+    };
+}
+
 /// An integer socket option.
 fn option(fd: Fd, level: c_int, name: c_int) -> Result<c_int> {
     let (mut value, mut len) = (0 as c_int, mem::size_of::<c_int>() as socklen_t);
     // SAFETY: `value` has room for the `len` bytes that the kernel may write.
-    check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) }).map(|_| value)
+    unsafe { call!(getsockopt, fd, level, name, &raw mut value, &raw mut len) }.map(|_| value)
 }
 
 fn message(iov: *mut iovec, count: usize) -> msghdr {
@@ -56,57 +67,56 @@ fn pointer<T>(value: Option<&T>) -> *const T {
 impl Sys for Kernel {
     fn recv(&self, fd: Fd, buf: &mut [u8], flags: c_int) -> Result<usize> {
         // SAFETY: `buf` is writable for its length.
-        check_size(unsafe { recv.next()(fd, buf.as_mut_ptr().cast(), buf.len(), flags) })
+        unsafe { call!(recvfrom, fd, buf.as_mut_ptr(), buf.len(), flags, 0, 0) }
     }
 
     fn recv_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
         let mut msg = message(bufs.as_mut_ptr().cast(), bufs.len());
         // SAFETY: IoSliceMut has the layout of iovec, and each is writable.
-        check_size(unsafe { recvmsg.next()(fd, &raw mut msg, flags) })
+        unsafe { call!(recvmsg, fd, &raw mut msg, flags) }
     }
 
     fn discard(&self, fd: Fd, len: usize) -> Result<usize> {
         // SAFETY: with MSG_TRUNC a TCP socket writes nothing to the buffer, tcp(7).
-        check_size(unsafe { recv.next()(fd, ptr::null_mut(), len, libc::MSG_TRUNC | libc::MSG_DONTWAIT) })
+        unsafe { call!(recvfrom, fd, 0, len, libc::MSG_TRUNC | libc::MSG_DONTWAIT, 0, 0) }
     }
 
     fn send(&self, fd: Fd, bytes: &[u8], flags: c_int) -> Result<usize> {
         // SAFETY: `bytes` is readable for its length.
-        check_size(unsafe { send.next()(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
+        unsafe { call!(sendto, fd, bytes.as_ptr(), bytes.len(), flags, 0, 0) }
     }
 
     fn send_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
         let msg = message(bufs.as_ptr().cast_mut().cast(), bufs.len());
         // SAFETY: IoSlice has the layout of iovec, and each is readable; sendmsg does not write to them.
-        check_size(unsafe { sendmsg.next()(fd, &raw const msg, flags) })
+        unsafe { call!(sendmsg, fd, &raw const msg, flags) }
     }
 
     fn send_queue(&self, fd: Fd) -> Result<(usize, usize)> {
         // linux/sock_diag.h: SK_MEMINFO_SNDBUF and SK_MEMINFO_WMEM_QUEUED of nine values.
         let mut info = [0_u32; 9];
         let mut len = mem::size_of_val(&info) as socklen_t;
-        let at = info.as_mut_ptr().cast();
         // SAFETY: `info` has room for the `len` bytes that the kernel may write.
-        check(unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, at, &raw mut len) })?;
+        unsafe { call!(getsockopt, fd, libc::SOL_SOCKET, libc::SO_MEMINFO, info.as_mut_ptr(), &raw mut len) }?;
         let [_, _, _, limit, _, queued, ..] = info;
         Ok((queued as usize, limit as usize))
     }
 
     fn read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
         // SAFETY: as in `recv_vectored`.
-        check_size(unsafe { readv.next()(fd, bufs.as_ptr().cast(), bufs.len() as c_int) })
+        unsafe { call!(readv, fd, bufs.as_ptr(), bufs.len()) }
     }
 
     fn write_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize> {
         // SAFETY: as in `send_vectored`.
-        check_size(unsafe { writev.next()(fd, bufs.as_ptr().cast(), bufs.len() as c_int) })
+        unsafe { call!(writev, fd, bufs.as_ptr(), bufs.len()) }
     }
 
     fn accept4(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)> {
         let mut addr = MaybeUninit::<sockaddr_storage>::zeroed();
         let mut len = mem::size_of::<sockaddr_storage>() as socklen_t;
         // SAFETY: `addr` has room for the `len` bytes that the kernel may write.
-        let new = check(unsafe { accept4.next()(fd, addr.as_mut_ptr().cast(), &raw mut len, flags) })?;
+        let new = unsafe { call!(accept4, fd, addr.as_mut_ptr(), &raw mut len, flags) }?;
         // SAFETY: the storage was zeroed, so all of it is initialized; the slice is no longer than it.
         let bytes = unsafe {
             std::slice::from_raw_parts(
@@ -114,36 +124,37 @@ impl Sys for Kernel {
                 (len as usize).min(mem::size_of::<sockaddr_storage>()),
             )
         };
-        Ok((new, PeerAddr::new(bytes)))
+        Ok((new as Fd, PeerAddr::new(bytes)))
     }
 
     fn shutdown(&self, fd: Fd, how: c_int) -> Result<()> {
         // SAFETY: no memory is involved.
-        check(unsafe { shutdown.next()(fd, how) }).map(drop)
+        unsafe { call!(shutdown, fd, how) }.map(drop)
     }
 
     fn close(&self, fd: Fd) -> Result<()> {
         // SAFETY: the program asked for it, or the descriptor is ours.
-        check(unsafe { close.next()(fd) }).map(drop)
+        unsafe { call!(close, fd) }.map(drop)
     }
 
     fn dup_to(&self, old: Fd, new: Fd, flags: Option<c_int>) -> Result<Fd> {
+        if old == new && flags.is_none() {
+            // Which dup3(2) refuses; and not every machine has dup2(2).
+            return self.fcntl(old, libc::F_GETFD, 0).map(|_| new);
+        }
         // SAFETY: no memory is involved.
-        check(match flags {
-            None => unsafe { dup2.next()(old, new) },
-            Some(flags) => unsafe { dup3.next()(old, new, flags) },
-        })
+        unsafe { call!(dup3, old, new, flags.unwrap_or(0)) }.map(|fd| fd as Fd)
     }
 
     fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int> {
         // SAFETY: only commands with an integer argument come here.
-        check(unsafe { fcntl.next()(fd, command, arg as usize as *mut c_void) })
+        unsafe { call!(fcntl, fd, command, arg) }.map(|value| value as c_int)
     }
 
     fn queued(&self, fd: Fd) -> Result<usize> {
         let mut value: c_int = 0;
         // SAFETY: FIONREAD writes an int.
-        check(unsafe { ioctl.next()(fd, libc::FIONREAD, (&raw mut value).cast()) })?;
+        unsafe { call!(ioctl, fd, libc::FIONREAD, &raw mut value) }?;
         Ok(usize::try_from(value).unwrap_or(0))
     }
 
@@ -155,7 +166,7 @@ impl Sys for Kernel {
         let mut addr = MaybeUninit::<sockaddr_storage>::zeroed();
         let mut len = mem::size_of::<sockaddr_storage>() as socklen_t;
         // SAFETY: `addr` has room for the `len` bytes that the kernel may write.
-        check(unsafe { libc::getsockname(fd, addr.as_mut_ptr().cast(), &raw mut len) }).ok()?;
+        unsafe { call!(getsockname, fd, addr.as_mut_ptr(), &raw mut len) }.ok()?;
         // SAFETY: the storage was zeroed, so all of it is initialized.
         let bytes = unsafe { std::slice::from_raw_parts(addr.as_ptr().cast::<u8>(), 28) };
         PeerAddr::new(bytes).socket_addr().map(|addr| addr.port())
@@ -165,41 +176,36 @@ impl Sys for Kernel {
         let secs = c_int::try_from(time.as_secs()).unwrap_or(c_int::MAX);
         let len = mem::size_of::<c_int>() as socklen_t;
         // SAFETY: the option is an int, and `secs` is one.
-        let result =
-            unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, (&raw const secs).cast(), len) };
-        check(result).map(drop)
+        unsafe { call!(setsockopt, fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, &raw const secs, len) }.map(drop)
     }
 
     fn receive_timeout(&self, fd: Fd) -> Option<Duration> {
         let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
         let mut len = mem::size_of::<libc::timeval>() as socklen_t;
         // SAFETY: the option is a timeval, and `time` is one.
-        let result =
-            unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, (&raw mut time).cast(), &raw mut len) };
-        check(result).ok()?;
+        unsafe { call!(getsockopt, fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &raw mut time, &raw mut len) }.ok()?;
         let limit =
             Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs());
         (!limit.is_zero()).then_some(limit)
     }
 
     fn poll(&self, fds: &mut [pollfd], timeout: Option<Duration>, mask: Option<&sigset_t>) -> Result<usize> {
-        let time = timeout.map(to_timespec);
-        // SAFETY: `fds` is writable for its length; null pointers mean no timeout and no mask.
-        let n =
-            unsafe { ppoll.next()(fds.as_mut_ptr(), fds.len() as libc::nfds_t, pointer(time.as_ref()), pointer(mask)) };
-        check(n).map(|n| n as usize)
+        let mut time = timeout.map(to_timespec);
+        let time = time.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        // SAFETY: `fds` is writable for its length, as is `time`; null pointers mean no timeout and no mask.
+        unsafe { call!(ppoll, fds.as_mut_ptr(), fds.len(), time, pointer(mask), MASK) }
     }
 
     fn epoll_create(&self) -> Result<Fd> {
         // SAFETY: no memory is involved.
-        check(unsafe { epoll_create1.next()(libc::EPOLL_CLOEXEC) })
+        unsafe { call!(epoll_create1, libc::EPOLL_CLOEXEC) }.map(|fd| fd as Fd)
     }
 
     fn epoll_ctl(&self, epoll: Fd, op: c_int, fd: Fd, event: Option<epoll_event>) -> Result<()> {
         let mut event = event;
         let event = event.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
         // SAFETY: `event` is null or readable.
-        check(unsafe { epoll_ctl.next()(epoll, op, fd, event) }).map(drop)
+        unsafe { call!(epoll_ctl, epoll, op, fd, event) }.map(drop)
     }
 
     fn epoll_wait(
@@ -214,10 +220,9 @@ impl Sys for Kernel {
         if !whole_millis && self.has_pwait2.load(Ordering::Relaxed) {
             let time = timeout.map(to_timespec);
             // SAFETY: `events` is writable for its length; null pointers mean no timeout and no mask.
-            let n = unsafe { epoll_pwait2.next()(epoll, at, len, pointer(time.as_ref()), pointer(mask)) };
-            match check(n) {
+            match unsafe { call!(epoll_pwait2, epoll, at, len, pointer(time.as_ref()), pointer(mask), MASK) } {
                 Err(Errno(libc::ENOSYS)) => self.has_pwait2.store(false, Ordering::Relaxed),
-                result => return result.map(|n| n as usize),
+                result => return result,
             }
         }
         let millis = match timeout {
@@ -226,20 +231,20 @@ impl Sys for Kernel {
             Some(time) => c_int::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX),
         };
         // SAFETY: as above.
-        check(unsafe { epoll_pwait.next()(epoll, at, len, millis, pointer(mask)) }).map(|n| n as usize)
+        unsafe { call!(epoll_pwait, epoll, at, len, millis, pointer(mask), MASK) }
     }
 
     fn timer_create(&self) -> Result<Fd> {
+        let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
         // SAFETY: no memory is involved.
-        check(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) })
+        unsafe { call!(timerfd_create, libc::CLOCK_MONOTONIC, flags) }.map(|fd| fd as Fd)
     }
 
     fn timer_set(&self, timer: Fd, at: Option<Duration>) -> Result<()> {
         let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let spec = libc::itimerspec { it_interval: zero, it_value: at.map_or(zero, to_timespec) };
         // SAFETY: `spec` is readable; the old value is not asked for.
-        check(unsafe { libc::timerfd_settime(timer, libc::TFD_TIMER_ABSTIME, &raw const spec, ptr::null_mut()) })
-            .map(drop)
+        unsafe { call!(timerfd_settime, timer, libc::TFD_TIMER_ABSTIME, &raw const spec, 0) }.map(drop)
     }
 
     fn move_high(&self, fd: Fd) -> Fd {
@@ -284,8 +289,8 @@ impl Sys for Kernel {
             if libc::kill(pid, 0) != 0 && errno() == libc::ESRCH {
                 return false;
             }
-            let waited = libc::waitid(libc::P_PID, pid.unsigned_abs(), info.as_mut_ptr(), options);
-            waited != 0 || info.assume_init().si_pid() == 0
+            let waited = call!(waitid, libc::P_PID, pid, info.as_mut_ptr(), options, 0);
+            waited.is_err() || info.assume_init().si_pid() == 0
         }
     }
 
@@ -318,7 +323,7 @@ impl Sys for Kernel {
     fn random(&self) -> u32 {
         let mut bytes = [0; 4];
         // SAFETY: `bytes` is writable.
-        unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+        let _ = unsafe { call!(getrandom, bytes.as_mut_ptr(), bytes.len(), libc::GRND_NONBLOCK) };
         // No user space pointer, no small number and no pair of 32-bit numbers in common use has this bit.
         u32::from_ne_bytes(bytes) | 1 << 31
     }

@@ -1,0 +1,48 @@
+//! Hooks of what makes, copies and ends descriptors.
+
+use crate::glue::{concerns, fresh, is_conn};
+use crate::ours;
+use libc::{c_int, c_ulong, c_void};
+use redhook::{hook, real};
+
+interpose! { unsafe fn close(fd: c_int) -> c_int => ws_close {
+    if concerns(fd) { ours::close(fd) } else { unsafe { close.next()(fresh(fd)) } }
+} }
+
+interpose! { unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => ws_shutdown {
+    if is_conn(fd) { unsafe { ours::shutdown(fd, how) } } else { unsafe { shutdown.next()(fd, how) } }
+} }
+
+interpose! { unsafe fn dup(fd: c_int) -> c_int => ws_dup {
+    if concerns(fd) { unsafe { ours::dup(fd) } } else { fresh(unsafe { dup.next()(fd) }) }
+} }
+
+interpose! { unsafe fn dup2(old: c_int, new: c_int) -> c_int => ws_dup2 {
+    if concerns(old) || concerns(new) { unsafe { ours::dup2(old, new) } } else { fresh(unsafe { dup2.next()(old, new) }) }
+} }
+
+interpose! { unsafe fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int => ws_dup3 {
+    if concerns(old) || concerns(new) { unsafe { ours::dup3(old, new, flags) } } else { fresh(unsafe { dup3.next()(old, new, flags) }) }
+} }
+
+// fcntl and ioctl are variadic; their one further argument is a word in a register, passed on whatever it is.
+
+interpose! { unsafe fn fcntl(fd: c_int, command: c_int, arg: *mut c_void) -> c_int => ws_fcntl {
+    if ours::copies_or_sets(command) { ours::fcntl(fd, command, arg, |fd| unsafe { fcntl.next()(fd, command, arg) }) }
+    else { unsafe { fcntl.next()(fd, command, arg) } }
+} }
+
+interpose! { unsafe fn fcntl64(fd: c_int, command: c_int, arg: *mut c_void) -> c_int => ws_fcntl64 {
+    if ours::copies_or_sets(command) { ours::fcntl(fd, command, arg, |fd| unsafe { fcntl64.next()(fd, command, arg) }) }
+    else { unsafe { fcntl64.next()(fd, command, arg) } }
+} }
+
+interpose! { unsafe fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void) -> c_int => ws_ioctl {
+    if matches!(request, libc::FIONREAD | libc::FIONBIO) && concerns(fd) {
+        unsafe { ours::ioctl(fd, request, arg, |fd| ioctl.next()(fd, request, arg)) }
+    } else {
+        unsafe { ioctl.next()(fd, request, arg) }
+    }
+} }
+
+resolve!(close shutdown dup dup2 dup3 fcntl fcntl64 ioctl);
