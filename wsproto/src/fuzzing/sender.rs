@@ -28,7 +28,6 @@ pub fn sender_ops(data: &[u8]) {
                 world.write(len, choices.length());
             }
         }
-        eprintln!("{:?} told {} wire {:?}", world.sender, world.told.len(), world.wire.len());
         world.check();
     }
     world.finish();
