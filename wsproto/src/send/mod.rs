@@ -93,8 +93,13 @@ impl Field for Sender {
         let mut sender = self.clone();
         sender.commit_head(0);
         let Sender { dialect, encoding, head, pong, closing, frame, owed, prepared: _ } = &sender;
-        (dialect.put(out), encoding.put(out), head.put(out), pong.put(out));
-        (closing.put(out), frame.put(out), owed.put(out));
+        dialect.put(out);
+        encoding.put(out);
+        head.put(out);
+        pong.put(out);
+        closing.put(out);
+        frame.put(out);
+        owed.put(out);
     }
 
     fn get(input: &mut &[u8]) -> Option<Self> {
