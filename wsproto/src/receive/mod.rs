@@ -115,6 +115,11 @@ impl Receiver {
         Receiver { framing, end: None }
     }
 
+    /// A stream that is over: what stands for one that another process reads ([`crate::Handover`]).
+    pub fn over() -> Self {
+        Receiver { end: Some(End::Closed(CloseReason::NONE)), ..Receiver::new(Dialect::Rfc6455, Encoding::Binary) }
+    }
+
     /// How many of the next bytes of the stream are certainly no payload and complete none: the rest of a header or of a
     /// control frame, the characters in front of the last one of a base64 quantum. They may be taken from the network
     /// before anybody asks for payload, and `receive` with an empty output takes all of them.

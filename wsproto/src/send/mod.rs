@@ -145,6 +145,12 @@ impl Sender {
         }
     }
 
+    /// A stream that is over, with nothing left to send: what stands for one that another process writes
+    /// ([`crate::Handover`]).
+    pub fn over() -> Self {
+        Sender { closing: Closing::Begun, ..Sender::new(Dialect::Rfc6455, Encoding::Binary) }
+    }
+
     /// Whether payload travels as it is, behind a head ([`Sender::transmit_head`]), or must be encoded
     /// ([`Sender::transmit_encoded`]).
     pub fn is_verbatim(&self) -> bool {
