@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::common::{LIBRARY, Scratch, clean, install, output, refusal, told};
-use wstests::{launcher, library};
+use wstests::{companion, launcher, library};
 
 /// The file under test.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../wswrap");
@@ -42,6 +42,7 @@ fn what_is_built_is_started_from_anywhere() {
     fs::create_dir_all(&release).expect("made");
     install(&launcher(), &release.join("wswrap"));
     install(&library(), &release.join(LIBRARY));
+    install(&companion(), &release.join("wsproxy"));
     symlink("a check out/wswrap", scratch.path("first")).expect("linked");
     symlink(scratch.path("first"), scratch.path("second link")).expect("linked");
     let tools = scratch.path("tools");
@@ -115,15 +116,16 @@ fn the_first_use_builds_and_leaves_the_program_s_input_and_output_alone() {
     let release = |target: &str| root.join(target).join("release");
     for (variable, target) in [(None, "target"), (Some("else where"), "else where")] {
         cargo(&format!(
-            "mkdir -p '{to}' && cp '{}' '{}' '{to}'",
+            "mkdir -p '{to}' && cp '{}' '{}' '{}' '{to}'",
             launcher().display(),
             library().display(),
+            companion().display(),
             to = release(target).display()
         ));
         let (status, printed, errors) = run(variable, &["none", "cat"]);
         assert_eq!((status, &*printed), (Some(0), "for the program"), "{errors}");
         let target = root.join(target);
-        for part in ["--locked", "--release", "-p wswrapper -p launcher", &target.to_string_lossy()] {
+        for part in ["--locked", "--release", "-p wswrapper -p launcher -p wsproxy", &target.to_string_lossy()] {
             assert!(errors.contains(part), "{part}: {errors}");
         }
         let (status, printed, errors) = run(variable, &["none", "cat"]);

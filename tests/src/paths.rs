@@ -23,6 +23,15 @@ pub fn launcher() -> PathBuf {
     artefact("WSWRAP_LAUNCHER", "wswrap", "launcher")
 }
 
+/// The built companion, beside the library.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn companion() -> PathBuf {
+    artefact("WSWRAP_COMPANION", "wsproxy", "wsproxy")
+}
+
 /// A script of `tests/apps`, by its file name.
 ///
 /// # Panics

@@ -120,6 +120,14 @@ impl Writer {
         done("shutdown", self.stream.shutdown(Shutdown::Write));
     }
 
+    /// One message of `bytes` as it goes over the wire, to be sent with [`Writer::raw`] in pieces.
+    #[must_use]
+    pub fn message(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut wire = Vec::new();
+        encode::message(self.wire, bytes, &mut self.rng, &mut wire);
+        wire
+    }
+
     /// Sends bytes as they are.
     ///
     /// # Panics

@@ -1,5 +1,6 @@
 //! The payload of a Close frame (RFC 6455 sections 5.5.1 and 7.4).
 
+use crate::state::fields;
 use crate::violation::Violation;
 
 /// What the peer's Close said.
@@ -7,6 +8,8 @@ use crate::violation::Violation;
 pub struct CloseReason {
     code: Option<u16>,
 }
+
+fields!(CloseReason { code });
 
 impl CloseReason {
     /// A Close without a code: an empty RFC 6455 Close frame, or hixie's `FF 00`.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::state::variants;
+
 /// The protocol revision that a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -13,6 +15,8 @@ pub enum Dialect {
     /// RFC 6455 (version 13) and the drafts that share its framing (versions 8 and 7).
     Rfc6455,
 }
+
+variants!(Dialect { 1 => Hixie75, 2 => Hixie76, 3 => Rfc6455 });
 
 impl Dialect {
     const ALL: [Dialect; 3] = [Dialect::Hixie75, Dialect::Hixie76, Dialect::Rfc6455];
@@ -44,6 +48,8 @@ pub enum Encoding {
     /// As base64 text: every hixie connection, and RFC 6455 with the subprotocol `base64`.
     Base64,
 }
+
+variants!(Encoding { 1 => Binary, 2 => Base64 });
 
 impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -23,6 +23,8 @@
 //! 4. Sending: one of [`Sender::transmit_head`], [`Sender::transmit_encoded`] and [`Sender::transmit_control`], then the
 //!    system call, then [`Sender::transmitted`] or [`Sender::transmitted_encoded`] with what the kernel took.
 //!
+//! 5. Between any two calls a [`Receiver`] and a [`Sender`] can be handed to another process: [`Handover`].
+//!
 //! ```
 //! use wsproto::{Handshake, Policy, Progress, Receiver, Sender};
 //!
@@ -56,15 +58,18 @@ mod dialect;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handover;
 mod handshake;
 mod inline;
 mod mask;
 mod receive;
 mod send;
+mod state;
 mod violation;
 
 pub use close::CloseReason;
 pub use dialect::{Dialect, Dialects, DialectsError, Encoding};
+pub use handover::{Encoded, Handover};
 pub use handshake::{Accepted, Handshake, KeyFault, Policy, Progress, Refusal};
 pub use receive::{End, Pong, Received, Receiver};
 pub use send::{Head, Sender};

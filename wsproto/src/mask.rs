@@ -1,8 +1,12 @@
 //! Client-to-server masking of RFC 6455 section 5.3, eight bytes at a time at any phase of the key.
 
+use crate::state::fields;
+
 /// A masking key turned to the phase that the next byte needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mask(u32);
+
+fields!(Mask(turned));
 
 impl Mask {
     pub(crate) fn new(key: [u8; 4]) -> Self {

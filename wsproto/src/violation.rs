@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::state::variants;
+
 /// The rule that the peer broke. It ends the stream (RFC 6455 section 7.1.7, "Fail the WebSocket Connection").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
@@ -38,6 +40,25 @@ pub enum Violation {
     /// A hixie frame, or an RFC 6455 message, ends inside a base64 quantum.
     Base64Cut,
 }
+
+variants!(Violation {
+    1 => ReservedBits,
+    2 => UnknownOpcode(value),
+    3 => Unmasked,
+    4 => LengthNotMinimal,
+    5 => LengthTooLarge,
+    6 => ControlTooLong,
+    7 => ControlFragmented,
+    8 => NothingToContinue,
+    9 => MessageInMessage,
+    10 => CloseTooShort,
+    11 => CloseCode(value),
+    12 => CloseReasonNotUtf8,
+    13 => TextNotUtf8,
+    14 => BinaryInBase64,
+    15 => NotBase64,
+    16 => Base64Cut,
+});
 
 impl Violation {
     /// The code that our Close frame carries.

@@ -53,16 +53,22 @@ macro_rules! resolve {
     };
 }
 
+mod addresses;
 mod descriptors;
 mod listening;
+mod processes;
 mod reading;
 mod waiting;
 mod writing;
 
+pub use processes::next;
+
 /// Looks up every real function.
 pub fn resolve() {
+    addresses::resolve();
     descriptors::resolve();
     listening::resolve();
+    processes::resolve();
     reading::resolve();
     waiting::resolve();
     writing::resolve();

@@ -5,6 +5,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::{self, MaybeUninit};
+use std::net::SocketAddr;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -14,6 +15,7 @@ use libc::{c_int, epoll_event, iovec, msghdr, pollfd, sigset_t, sockaddr_storage
 use syscalls::{Sysno, syscall};
 use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
+use crate::companion;
 use crate::glue::{errno, to_timespec};
 use crate::start::log_line;
 
@@ -22,6 +24,12 @@ const HIGH_SHARE: (u64, u64) = (15, 16);
 
 /// But not above this, or the kernel's table for the process grows large.
 const HIGH_LIMIT: u64 = 1024;
+
+/// From asm-generic/socket.h; the libc crate does not have it for this target.
+const SO_COOKIE: c_int = 57;
+
+/// What a bridged program may have sent that its companion has not taken: as much as keeps both at work.
+const PAIR_BUFFER: c_int = 512 * 1024;
 
 /// The real system calls.
 pub struct Kernel {
@@ -51,6 +59,17 @@ fn option(fd: Fd, level: c_int, name: c_int) -> Result<c_int> {
     let (mut value, mut len) = (0 as c_int, mem::size_of::<c_int>() as socklen_t);
     // SAFETY: `value` has room for the `len` bytes that the kernel may write.
     unsafe { call!(getsockopt, fd, level, name, &raw mut value, &raw mut len) }.map(|_| value)
+}
+
+/// The address that `name`, getsockname or getpeername, tells of a socket, as much as an internet address takes.
+fn address(name: Sysno, fd: Fd) -> Option<SocketAddr> {
+    let mut addr = MaybeUninit::<sockaddr_storage>::zeroed();
+    let mut len = mem::size_of::<sockaddr_storage>() as socklen_t;
+    // SAFETY: `addr` has room for the `len` bytes that the kernel may write.
+    unsafe { syscall!(name, fd, addr.as_mut_ptr(), &raw mut len) }.ok()?;
+    // SAFETY: the storage was zeroed, so all of it is initialized.
+    let bytes = unsafe { std::slice::from_raw_parts(addr.as_ptr().cast::<u8>(), 28) };
+    PeerAddr::new(bytes).socket_addr()
 }
 
 fn message(iov: *mut iovec, count: usize) -> msghdr {
@@ -163,13 +182,7 @@ impl Sys for Kernel {
         if !listens || option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok()? != libc::IPPROTO_TCP {
             return None;
         }
-        let mut addr = MaybeUninit::<sockaddr_storage>::zeroed();
-        let mut len = mem::size_of::<sockaddr_storage>() as socklen_t;
-        // SAFETY: `addr` has room for the `len` bytes that the kernel may write.
-        unsafe { call!(getsockname, fd, addr.as_mut_ptr(), &raw mut len) }.ok()?;
-        // SAFETY: the storage was zeroed, so all of it is initialized.
-        let bytes = unsafe { std::slice::from_raw_parts(addr.as_ptr().cast::<u8>(), 28) };
-        PeerAddr::new(bytes).socket_addr().map(|addr| addr.port())
+        address(Sysno::getsockname, fd).map(|addr| addr.port())
     }
 
     fn defer_accept(&self, fd: Fd, time: Duration) -> Result<()> {
@@ -326,6 +339,68 @@ impl Sys for Kernel {
         let _ = unsafe { call!(getrandom, bytes.as_mut_ptr(), bytes.len(), libc::GRND_NONBLOCK) };
         // No user space pointer, no small number and no pair of 32-bit numbers in common use has this bit.
         u32::from_ne_bytes(bytes) | 1 << 31
+    }
+
+    fn peer(&self, fd: Fd) -> Option<SocketAddr> {
+        address(Sysno::getpeername, fd)
+    }
+
+    fn local(&self, fd: Fd) -> Option<SocketAddr> {
+        address(Sysno::getsockname, fd)
+    }
+
+    fn cookie(&self, fd: Fd) -> Option<u64> {
+        if option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok()? != libc::IPPROTO_TCP {
+            return None;
+        }
+        let (mut value, mut len) = (0_u64, mem::size_of::<u64>() as socklen_t);
+        // SAFETY: `value` has room for the `len` bytes that the kernel may write.
+        unsafe { call!(getsockopt, fd, libc::SOL_SOCKET, SO_COOKIE, &raw mut value, &raw mut len) }.ok()?;
+        Some(value)
+    }
+
+    fn socket_pair(&self) -> Result<(Fd, Fd)> {
+        let mut pair: [c_int; 2] = [0; 2];
+        // SAFETY: `pair` has room for the two descriptors.
+        unsafe { call!(socketpair, libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, pair.as_mut_ptr()) }?;
+        for fd in pair {
+            let (size, len) = (PAIR_BUFFER, mem::size_of::<c_int>() as socklen_t);
+            // SAFETY: the option is an int, and `size` is one. The kernel gives what it allows.
+            let _ = unsafe { call!(setsockopt, fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &raw const size, len) };
+        }
+        Ok((pair[0], pair[1]))
+    }
+
+    fn bind_abstract(&self, fd: Fd, name: &[u8]) -> Result<()> {
+        // SAFETY: all zeros is a valid address.
+        let mut addr: libc::sockaddr_un = unsafe { mem::zeroed() };
+        addr.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        // A zero byte in front makes the name abstract.
+        for (to, from) in addr.sun_path.iter_mut().skip(1).zip(name) {
+            *to = from.cast_signed();
+        }
+        let len = mem::offset_of!(libc::sockaddr_un, sun_path) + 1 + name.len();
+        // SAFETY: `addr` is readable for `len` bytes: a longer name than it has room for is refused by the kernel.
+        unsafe { call!(bind, fd, &raw const addr, len.min(mem::size_of_val(&addr))) }.map(drop)
+    }
+
+    fn copy_modes(&self, from: Fd, to: Fd) {
+        if let Ok(flags) = self.fcntl(from, libc::F_GETFL, 0) {
+            let _ = self.fcntl(to, libc::F_SETFL, flags & libc::O_NONBLOCK);
+        }
+        for name in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
+            let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
+            let mut len = mem::size_of::<libc::timeval>() as socklen_t;
+            // SAFETY: the options are timevals, and `time` is one.
+            let _ = unsafe {
+                call!(getsockopt, from, libc::SOL_SOCKET, name, &raw mut time, &raw mut len)
+                    .and_then(|_| call!(setsockopt, to, libc::SOL_SOCKET, name, &raw const time, len))
+            };
+        }
+    }
+
+    fn start_companion(&self, net: Fd, pair: Fd) -> Result<libc::pid_t> {
+        companion::start(net, pair)
     }
 
     fn log(&self, line: &[u8]) {

@@ -11,6 +11,7 @@ use wslayer::Layer;
 use wslayer::config::{Config, LogTarget, Ports};
 use wslayer::fork::ForkGuard;
 
+use crate::companion;
 use crate::glue::{LAYER, SLOTS, errno, set_errno};
 use crate::hooks;
 use crate::kernel::Kernel;
@@ -59,6 +60,7 @@ fn wrap(config: Config) {
     if let Some(log) = log {
         let _ = LOG.set(Box::new(log));
     }
+    companion::prepare(&config);
     let _ = LAYER.set(Box::new(Layer::new(Kernel::new(), SLOTS, config)));
     // SAFETY: the handlers are functions of this library, which is never unloaded.
     unsafe {
@@ -96,6 +98,11 @@ extern "C" fn at_exit() {
     if let Some(layer) = LAYER.get() {
         let _ = catch_unwind(AssertUnwindSafe(|| layer.at_exit()));
     }
+}
+
+/// Whether descriptor 2 is what log lines go to.
+pub fn logs_to_stderr() -> bool {
+    matches!(LOG.get(), Some(Log::Stderr { dev, ino }) if identity(libc::STDERR_FILENO) == Some((*dev, *ino)))
 }
 
 /// Which file a descriptor is.

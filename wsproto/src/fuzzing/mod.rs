@@ -19,9 +19,19 @@ mod sender;
 #[cfg(test)]
 mod tests;
 
+use crate::Handover;
+
 pub use receiver::{Outcome, frames_hixie, frames_rfc6455, frames_rfc6455_base64, receive_all, receiver_ops};
 pub use request::request_head;
 pub use sender::sender_ops;
+
+/// What another process makes of a connection that is handed over.
+pub fn handed_over(receiver: &crate::Receiver, sender: &crate::Sender) -> (crate::Receiver, crate::Sender) {
+    let (receiver, sender) = (receiver.clone(), sender.clone());
+    let encoded = Handover { receiver, sender, broken: false, received: 0, sent: 0 }.encode();
+    let Handover { receiver, sender, .. } = Handover::decode(encoded.as_slice()).expect("what was encoded decodes");
+    (receiver, sender)
+}
 
 /// Arbitrary bytes as a source of numbers; zeros once they are used up.
 pub struct Choices<'a>(&'a [u8]);

@@ -1,8 +1,8 @@
 //! The invariant of sending: a program that resends what it was not told of, and a kernel that cuts anywhere, bring
 //! every byte to the client in order, none twice; and nothing is sent that the program was not told of.
 
-use super::{Choices, peer};
-use crate::{Dialect, Encoding, Pong, Sender};
+use super::{Choices, handed_over, peer};
+use crate::{Dialect, Encoding, Pong, Receiver, Sender};
 
 /// Bytes: dialect, then operations.
 pub fn sender_ops(data: &[u8]) {
@@ -148,8 +148,9 @@ impl World {
         peer::read(self.dialect, self.encoding, &self.wire)
     }
 
-    /// What holds after every operation.
-    fn check(&self) {
+    /// What holds after every operation, and goes on to hold in another process.
+    fn check(&mut self) {
+        self.sender = handed_over(&Receiver::new(self.dialect, self.encoding), &self.sender).1;
         let seen = self.seen();
         // What the client has is what the program was told, and of what comes next at most the byte owed.
         let ahead = usize::from(self.in_debt && self.encoding == Encoding::Base64);

@@ -4,6 +4,7 @@ use super::quantum::{Pushed, Quantum};
 use super::{End, Received, Step};
 use crate::base64;
 use crate::close::CloseReason;
+use crate::state::{fields, variants};
 use crate::violation::Violation;
 
 /// Bytes that end a text, or begin a frame with a length, have this bit.
@@ -32,6 +33,9 @@ enum State {
     /// Inside such a frame's data; `left` bytes, at least one, are to come.
     Skip { left: u64 },
 }
+
+fields!(Hixie { state, quantum, frame_len });
+variants!(State { 1 => Boundary, 2 => Text, 3 => Unknown, 4 => Length { close, len }, 5 => Skip { left } });
 
 impl Hixie {
     pub(super) fn new() -> Self {

@@ -17,6 +17,7 @@ use std::fmt;
 use crate::close::CloseReason;
 use crate::dialect::{Dialect, Encoding};
 use crate::inline::Inline;
+use crate::state::{fields, variants};
 use crate::violation::Violation;
 use hixie::Hixie;
 use rfc6455::Rfc6455;
@@ -33,6 +34,8 @@ pub struct Received {
 /// A ping's payload, at most 125 bytes, to be sent back as a pong (RFC 6455 section 5.5.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pong(Inline<125>);
+
+fields!(Pong(payload));
 
 impl Pong {
     pub(crate) fn new(payload: &[u8]) -> Self {
@@ -55,6 +58,8 @@ pub enum End {
     /// The peer broke a rule.
     Failed(Violation),
 }
+
+variants!(End { 1 => Closed(reason), 2 => Failed(violation) });
 
 impl End {
     /// The code that our Close frame must carry: the peer's own (1000 if it sent none, RFC 6455 section 5.5.1), or the
@@ -93,6 +98,9 @@ enum Framing {
     Hixie(Hixie),
 }
 
+fields!(Receiver { framing, end });
+variants!(Framing { 1 => Rfc6455(framing), 2 => Hixie(framing) });
+
 /// What a framing's step came to: it ran out of input or of room, or the stream is over.
 type Step = Result<(), End>;
 
@@ -105,6 +113,11 @@ impl Receiver {
             Dialect::Rfc6455 => Framing::Rfc6455(Rfc6455::new(encoding)),
         };
         Receiver { framing, end: None }
+    }
+
+    /// A stream that is over: what stands for one that another process reads ([`crate::Handover`]).
+    pub fn over() -> Self {
+        Receiver { end: Some(End::Closed(CloseReason::NONE)), ..Receiver::new(Dialect::Rfc6455, Encoding::Binary) }
     }
 
     /// How many of the next bytes of the stream are certainly no payload and complete none: the rest of a header or of a

@@ -1,6 +1,7 @@
 //! A base64 quantum that arrives, or is delivered, in pieces: at most three characters are held, and no byte of payload.
 
 use crate::base64;
+use crate::state::fields;
 use crate::violation::Violation;
 
 /// The quantum that the stream stands in.
@@ -13,6 +14,8 @@ pub(super) struct Quantum {
     /// The quantum before this one was padded: only the end of a frame may follow.
     padded: bool,
 }
+
+fields!(Quantum { held, count, delivered, padded });
 
 /// What became of a character.
 pub(super) enum Pushed {

@@ -9,6 +9,7 @@ use crate::close::CloseReason;
 use crate::dialect::Encoding;
 use crate::inline::Inline;
 use crate::mask::Mask;
+use crate::state::{fields, variants};
 use crate::violation::Violation;
 
 /// The state of a stream of client frames.
@@ -51,6 +52,12 @@ enum Payload {
     Verbatim(Utf8),
     Base64(Quantum),
 }
+
+fields!(Rfc6455 { state, message, payload, pong, frame_len });
+variants!(State { 1 => Header(held), 2 => Control { opcode, left, mask, payload }, 3 => Data { fin, left, mask } });
+variants!(ControlOpcode { 1 => Close, 2 => Ping, 3 => Pong });
+variants!(Message { 1 => None, 2 => Binary, 3 => Text });
+variants!(Payload { 1 => Verbatim(utf8), 2 => Base64(quantum) });
 
 impl Rfc6455 {
     pub(super) fn new(encoding: Encoding) -> Self {

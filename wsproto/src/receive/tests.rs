@@ -1,7 +1,8 @@
 //! Every rule of receiving, each fed whole, byte by byte and at every split point.
 
 use super::*;
-use crate::fuzzing::{Outcome, frames_hixie, frames_rfc6455, frames_rfc6455_base64, receive_all};
+use crate::Sender;
+use crate::fuzzing::{Outcome, frames_hixie, frames_rfc6455, frames_rfc6455_base64, handed_over, receive_all};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -43,6 +44,8 @@ fn feed(dialect: Dialect, encoding: Encoding, stream: &[u8]) -> Outcome {
         let mut payload = vec![0; stream.len()];
         let (front, back) = stream.split_at(cut);
         let first = receiver.receive(&mut front.to_vec(), &mut payload);
+        // Half of it in another process.
+        receiver = handed_over(&receiver, &Sender::new(dialect, encoding)).0;
         let second = receiver.receive(&mut back.to_vec(), &mut payload[first.produced..]);
         assert_eq!((first.consumed, second.consumed), (front.len(), back.len()));
         payload.truncate(first.produced + second.produced);

@@ -1,5 +1,7 @@
 //! UTF-8 checked over pieces of any size (RFC 3629), as RFC 6455 section 8.1 asks for text messages.
 
+use crate::state::fields;
+
 /// Where the stream of bytes stands inside a character.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Utf8 {
@@ -9,6 +11,8 @@ pub(super) struct Utf8 {
     low: u8,
     high: u8,
 }
+
+fields!(Utf8 { missing, low, high });
 
 impl Utf8 {
     pub(super) const fn new() -> Self {

@@ -5,6 +5,7 @@ use super::head;
 use super::{Committed, Frame, Sender};
 use crate::base64;
 use crate::dialect::Dialect;
+use crate::state::fields;
 
 /// The end of a hixie frame.
 const HIXIE_END: u8 = 0xff;
@@ -154,6 +155,8 @@ pub(super) struct Carry {
     bits: u8,
     value: u8,
 }
+
+fields!(Carry { bits, value });
 
 impl Carry {
     /// Encodes these bits and `payload` to the front of `out`; with `complete` the rest is padded. Returns the number of

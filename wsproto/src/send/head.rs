@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::inline::Inline;
 use crate::receive::Pong;
+use crate::state::fields;
 
 /// First bytes of our frames (RFC 6455 section 5.2): FIN and the opcode.
 pub(super) const TEXT: u8 = 0x81;
@@ -22,6 +23,8 @@ const LONGEST: usize = LONGEST_PONG - 1 + LONGEST_PONG + CLOSE_FRAME + LONGEST_H
 /// Bytes to go out in front of the payload, held in place.
 #[derive(Clone, Debug)]
 pub struct Head(Inline<LONGEST>);
+
+fields!(Head(bytes));
 
 impl Head {
     pub(super) const fn new() -> Self {

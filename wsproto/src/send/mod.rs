@@ -24,6 +24,7 @@ mod tests;
 
 use crate::dialect::{Dialect, Encoding};
 use crate::receive::Pong;
+use crate::state::{Field, Out, variants};
 use encode::Carry;
 pub use head::Head;
 
@@ -83,6 +84,38 @@ struct Prepared {
     owed: bool,
 }
 
+variants!(Closing { 1 => Open, 2 => Queued(code), 3 => Begun });
+variants!(Frame { 1 => Boundary, 2 => Verbatim { left }, 3 => Base64 { bytes, carry }, 4 => Hixie });
+
+/// A preparation that is not reported counts as not sent, and is not written down.
+impl Field for Sender {
+    fn put(&self, out: &mut Out) {
+        let mut sender = self.clone();
+        sender.commit_head(0);
+        let Sender { dialect, encoding, head, pong, closing, frame, owed, prepared: _ } = &sender;
+        dialect.put(out);
+        encoding.put(out);
+        head.put(out);
+        pong.put(out);
+        closing.put(out);
+        frame.put(out);
+        owed.put(out);
+    }
+
+    fn get(input: &mut &[u8]) -> Option<Self> {
+        Some(Sender {
+            dialect: Field::get(input)?,
+            encoding: Field::get(input)?,
+            head: Field::get(input)?,
+            pong: Field::get(input)?,
+            closing: Field::get(input)?,
+            frame: Field::get(input)?,
+            owed: Field::get(input)?,
+            prepared: Prepared::default(),
+        })
+    }
+}
+
 impl Prepared {
     /// Bytes of it in `head`.
     fn in_head(&self) -> usize {
@@ -110,6 +143,12 @@ impl Sender {
             owed: false,
             prepared: Prepared::default(),
         }
+    }
+
+    /// A stream that is over, with nothing left to send: what stands for one that another process writes
+    /// ([`crate::Handover`]).
+    pub fn over() -> Self {
+        Sender { closing: Closing::Begun, ..Sender::new(Dialect::Rfc6455, Encoding::Binary) }
     }
 
     /// Whether payload travels as it is, behind a head ([`Sender::transmit_head`]), or must be encoded

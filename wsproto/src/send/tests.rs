@@ -1,7 +1,8 @@
 //! Frames on the wire, and the rule of the module at each place where a kernel can cut.
 
 use super::*;
-use crate::fuzzing::peer;
+use crate::Receiver;
+use crate::fuzzing::{handed_over, peer};
 
 fn binary() -> Sender {
     Sender::new(Dialect::Rfc6455, Encoding::Binary)
@@ -14,6 +15,8 @@ fn write(sender: &mut Sender, payload: &[u8], room: usize) -> (Vec<u8>, usize) {
     let sent = filled.min(room);
     let told = sender.transmitted_encoded(sent, &out[..filled]);
     out.truncate(sent);
+    // What follows is another process's.
+    *sender = handed_over(&Receiver::new(Dialect::Rfc6455, Encoding::Binary), sender).1;
     (out, told)
 }
 

@@ -51,6 +51,8 @@ pub struct Receive {
     pub broken: bool,
     /// Whether the end of the stream has been handed on to the sender and the kernel.
     pub ended: bool,
+    /// A companion reads the connection, and the numbers in this process name its socket: see [`crate::bridge`].
+    pub moved: bool,
     /// Payload bytes delivered.
     pub bytes: u64,
     /// What the log says of the connection; kept only where it is asked for.
@@ -75,6 +77,8 @@ pub struct Send {
     pub hang_up: bool,
     /// That was done.
     pub hung_up: bool,
+    /// As [`Receive::moved`].
+    pub moved: bool,
     /// Payload bytes sent.
     pub bytes: u64,
     /// The processes that use the connection, once there can be more than one.
@@ -139,6 +143,11 @@ impl Conn {
 }
 
 impl Receive {
+    /// The error to report. That of a connection that moved stays, for all who are in the middle of a call.
+    pub fn take_error(&mut self) -> Option<Errno> {
+        if self.moved { self.error } else { self.error.take() }
+    }
+
     /// Whether the client sends large frames: then there is likely more than a small buffer holds.
     pub fn streams(&self) -> bool {
         self.decoder.frame_len() >= LARGE_FRAME
@@ -179,6 +188,7 @@ impl Default for Receive {
             error: None,
             broken: false,
             ended: false,
+            moved: false,
             bytes: 0,
             about: None,
         }
@@ -196,6 +206,7 @@ impl Default for Send {
             waiting: 0,
             hang_up: false,
             hung_up: false,
+            moved: false,
             bytes: 0,
             owners: None,
         }

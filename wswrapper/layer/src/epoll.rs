@@ -37,9 +37,9 @@ pub type Registered = FxHashMap<Fd, Registration>;
 /// One registration of the program's.
 #[derive(Clone, Copy)]
 pub struct Registration {
-    target: Slot,
-    events: u32,
-    data: u64,
+    pub(crate) target: Slot,
+    pub(crate) events: u32,
+    pub(crate) data: u64,
     generation: u32,
 }
 
@@ -88,7 +88,9 @@ impl<S: Sys> Layer<S> {
         if let Some(epoll) = self.epolls.allocate() {
             epoll.fds.store(1, Ordering::Release);
             let index = epoll.keep();
-            if !self.slots.exchange(fd, current, Slot::Epoll(index)) {
+            if self.slots.exchange(fd, current, Slot::Epoll(index)) {
+                self.highest_epoll.fetch_max(fd, Ordering::Relaxed);
+            } else {
                 self.epolls.release(index);
             }
         }

@@ -9,6 +9,7 @@ use libc::{F_DUPFD, F_DUPFD_CLOEXEC, F_SETFL, O_NONBLOCK, SHUT_RD, c_int};
 
 use crate::Layer;
 use crate::conn::Conn;
+use crate::owners::Owners;
 use crate::slots::{Ref, Slot};
 use crate::sys::{Errno, Fd, Result, Sys};
 
@@ -79,8 +80,13 @@ impl<S: Sys> Layer<S> {
         if self.slots.get(old) == Slot::Private {
             return Err(Errno(libc::EBADF));
         }
-        if old == new || self.is_vfork_child() {
+        if old == new {
             return self.sys.dup_to(old, new, flags);
+        }
+        if self.is_vfork_child() {
+            let fd = self.sys.dup_to(old, new, flags)?;
+            self.copied(old, fd);
+            return Ok(fd);
         }
         // Nothing may happen to `new` unless `old` is valid.
         self.sys.fcntl(old, libc::F_GETFD, 0)?;
@@ -100,6 +106,10 @@ impl<S: Sys> Layer<S> {
 
     /// dup(2) and `F_DUPFD` gave `old` the further number `new`.
     pub fn duplicated(&self, old: Fd, new: Fd) {
+        if self.is_vfork_child() {
+            self.copied(old, new);
+            return;
+        }
         self.forget(new);
         self.share(old, new);
     }
@@ -135,7 +145,9 @@ impl<S: Sys> Layer<S> {
     /// # Errors
     /// Those of shutdown(2).
     pub fn shutdown(&self, fd: Fd, how: c_int) -> Result<()> {
-        if let (Some(conn), true) = (self.conn(fd), how != SHUT_RD) {
+        if let (Some(conn), true) = (self.conn(fd), how != SHUT_RD)
+            && !conn.send.lock().owners.as_ref().is_some_and(Owners::is_handed_over)
+        {
             self.say_close(&conn, fd, NORMAL_CLOSURE, true);
         }
         self.sys.shutdown(fd, how)
@@ -201,6 +213,9 @@ impl<S: Sys> Layer<S> {
         };
         if shared {
             self.note(new);
+            if matches!(slot, Slot::Epoll(_)) {
+                self.highest_epoll.fetch_max(new, Ordering::Relaxed);
+            }
             // What another thread put there meanwhile is gone with its number; beyond the numbers that can be tracked it is
             // this one that goes.
             self.drop_slot(self.slots.replace(new, slot).unwrap_or(slot));
@@ -232,7 +247,7 @@ impl<S: Sys> Layer<S> {
         }
     }
 
-    fn drop_conn(&self, index: u32) {
+    pub(crate) fn drop_conn(&self, index: u32) {
         let Some(conn) = self.conns.acquire(index) else {
             return;
         };

@@ -14,10 +14,12 @@
 //! 2. *The kernel tells the truth about reading*: `recv`, `ready`.
 //! 3. *A write that is reported is a write that is sent*: `send`.
 //! 4. *Not ours, not touched*: [`slots`].
-//! 5. *A wrapped connection stays wrapped wherever it goes*: `fd`, [`fork`].
+//! 5. *A wrapped connection stays wrapped wherever it goes*: `fd`, [`fork`], [`bridge`].
 
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
+pub mod bridge;
+pub mod bridged;
 pub mod config;
 pub mod conn;
 pub mod epoll;
@@ -68,6 +70,10 @@ pub struct Layer<S> {
     told: Mutex<Vec<u16>>,
     /// The highest number that a connection or a listener ever had.
     highest: AtomicI32,
+    /// The highest number that an epoll instance ever had.
+    highest_epoll: AtomicI32,
+    /// Copies of connections that vfork(2) children made.
+    copies: lock::Mutex<Vec<bridge::Copied>>,
     /// The upper half of our epoll data.
     magic: u32,
 }
@@ -87,6 +93,8 @@ impl<S: Sys> Layer<S> {
             ready: AtomicUsize::new(0),
             told: Mutex::default(),
             highest: AtomicI32::new(-1),
+            highest_epoll: AtomicI32::new(-1),
+            copies: lock::Mutex::default(),
             magic,
         }
     }

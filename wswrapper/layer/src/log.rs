@@ -2,10 +2,12 @@
 //! refusal.
 
 use std::fmt::{self, Write};
+use std::net::SocketAddr;
 
 use wsproto::{Accepted, End};
 
 use crate::Layer;
+use crate::bridge::{NotBridged, Why};
 use crate::config::LogTarget;
 use crate::conn::{Conn, Receive};
 use crate::sys::{PeerAddr, Sys};
@@ -32,6 +34,18 @@ impl Write for Line {
             self.len += 1;
         }
         Ok(())
+    }
+}
+
+/// An address that may not be known.
+struct Shown(Option<SocketAddr>);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(addr) => addr.fmt(f),
+            None => f.write_str("unknown"),
+        }
     }
 }
 
@@ -73,6 +87,18 @@ impl<S: Sys> Layer<S> {
         if self.config.verbose {
             self.log(format_args!("{peer} refused: {why}"));
         }
+    }
+
+    /// A companion speaks for a connection from here on.
+    pub(crate) fn log_bridged(&self, peer: Option<SocketAddr>, companion: libc::pid_t, why: Why) {
+        if self.config.verbose {
+            self.log(format_args!("{} bridged by process {companion}: {why}", Shown(peer)));
+        }
+    }
+
+    /// None does, where one is needed.
+    pub(crate) fn log_not_bridged(&self, peer: Option<SocketAddr>, why: Why, refusal: &NotBridged) {
+        self.log(format_args!("{} cannot be bridged ({why}): {refusal}", Shown(peer)));
     }
 
     /// This process is done with a connection.

@@ -17,6 +17,9 @@ const OWNERS: usize = 15;
 /// A child that is about to be made and has no process id yet.
 const UNBORN: u32 = u32::MAX;
 
+/// A companion that speaks for the connection from here on: see [`crate::bridge`].
+const COMPANION: u32 = u32::MAX - 1;
+
 /// The owners of one connection.
 pub struct Owners {
     words: Arc<dyn SharedWords>,
@@ -48,6 +51,34 @@ impl Owners {
     /// This process is that child.
     pub fn arrive(&self, sys: &impl Sys) {
         self.replace(UNBORN, sys.pid().unsigned_abs());
+    }
+
+    /// A companion takes this process's place, and is the only one to speak from here on.
+    pub fn hand_over(&self, sys: &impl Sys) {
+        if !self.replace(sys.pid().unsigned_abs(), COMPANION) {
+            self.replace(0, COMPANION);
+        }
+    }
+
+    /// Whether a companion speaks for the connection.
+    pub fn is_handed_over(&self) -> bool {
+        self.words().any(|word| word.load(Ordering::Acquire) == COMPANION)
+    }
+
+    /// Whether another process uses the connection.
+    pub fn is_shared(&self, sys: &impl Sys) -> bool {
+        let own = sys.pid().unsigned_abs();
+        self.words().map(|word| word.load(Ordering::Acquire)).any(|pid| pid != 0 && pid != own && alive(sys, pid))
+    }
+
+    /// This process is about to become another program, which does not know the connection.
+    pub fn step_out(&self, sys: &impl Sys) {
+        self.replace(sys.pid().unsigned_abs(), 0);
+    }
+
+    /// It did not become one.
+    pub fn step_in(&self, sys: &impl Sys) {
+        self.replace(0, sys.pid().unsigned_abs());
     }
 
     /// This process is done with the connection. Returns whether no other process uses it.
@@ -112,5 +143,5 @@ impl Turn {
 }
 
 fn alive(sys: &impl Sys, pid: u32) -> bool {
-    pid == UNBORN || sys.is_alive(pid.cast_signed())
+    pid == UNBORN || pid == COMPANION || sys.is_alive(pid.cast_signed())
 }

@@ -51,7 +51,7 @@ impl<S: Sys> Layer<S> {
         loop {
             let queued = {
                 let receive = &mut *conn.receive.lock();
-                if let Some(error) = receive.error.take() {
+                if let Some(error) = receive.take_error() {
                     return Err(error);
                 }
                 let waits = self.payload_waits(conn, fd, receive);

@@ -119,7 +119,7 @@ impl<S: Sys> Layer<S> {
     ) -> Step {
         let (taken, inside) = {
             let receive = &mut *conn.receive.lock();
-            if let Some(error) = receive.error.take() {
+            if let Some(error) = receive.take_error() {
                 return Step::Failed(error);
             }
             if receive.decoder.end().is_some() {

@@ -311,6 +311,10 @@ impl<S: Sys> Layer<S> {
 
     /// What a write after Close comes to: the kernel's own answer where it knows that nothing more is sent.
     fn broken_pipe(&self, fd: Fd, send: &Send, flags: c_int) -> Errno {
+        if send.moved {
+            // The number names another socket by now.
+            return Errno(libc::ENOTSOCK);
+        }
         if send.hung_up {
             // Nothing of it can go out: our side is shut down, so this is EPIPE, or a reset, and SIGPIPE as without us.
             return self.sys.send_vectored(fd, &[IoSlice::new(&[0])], flags).err().unwrap_or(Errno(libc::EPIPE));

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -53,10 +53,34 @@ impl PeerAddr {
             (libc::AF_INET, 16..) => Some((Ipv4Addr::new(a0, a1, a2, a3), port).into()),
             (libc::AF_INET6, 28..) => {
                 let octets: [u8; 16] = rest.first_chunk().copied()?;
-                Some((IpAddr::V6(Ipv6Addr::from(octets)), port).into())
+                let scope = u32::from_ne_bytes(rest.last_chunk().copied()?);
+                Some(SocketAddrV6::new(Ipv6Addr::from(octets), port, 0, scope).into())
             }
             _ => None,
         }
+    }
+}
+
+impl From<SocketAddr> for PeerAddr {
+    /// The `sockaddr` of an address, in its memory layout: ip(7), ipv6(7).
+    fn from(addr: SocketAddr) -> Self {
+        let mut bytes = Vec::with_capacity(28);
+        match addr {
+            SocketAddr::V4(addr) => {
+                bytes.extend((libc::AF_INET as u16).to_ne_bytes());
+                bytes.extend(addr.port().to_be_bytes());
+                bytes.extend(addr.ip().octets());
+                bytes.extend([0; 8]);
+            }
+            SocketAddr::V6(addr) => {
+                bytes.extend((libc::AF_INET6 as u16).to_ne_bytes());
+                bytes.extend(addr.port().to_be_bytes());
+                bytes.extend(addr.flowinfo().to_ne_bytes());
+                bytes.extend(addr.ip().octets());
+                bytes.extend(addr.scope_id().to_ne_bytes());
+            }
+        }
+        PeerAddr::new(&bytes)
     }
 }
 
@@ -149,6 +173,21 @@ pub trait Sys: Sync {
     fn shared_words(&self, count: usize) -> Option<Arc<dyn SharedWords>>;
     /// 32 unpredictable bits, getrandom(2).
     fn random(&self) -> u32;
+    /// The address of a TCP connection's peer, getpeername(2).
+    fn peer(&self, fd: Fd) -> Option<SocketAddr>;
+    /// The address that a TCP connection was made to, getsockname(2).
+    fn local(&self, fd: Fd) -> Option<SocketAddr>;
+    /// getsockopt(2) `SO_COOKIE` of a TCP socket: the same for all numbers that name the socket, and for no other socket's.
+    fn cookie(&self, fd: Fd) -> Option<u64>;
+    /// socketpair(2): two ends of a stream in the Unix domain, close-on-exec.
+    fn socket_pair(&self) -> Result<(Fd, Fd)>;
+    /// bind(2) of a socket in the Unix domain to a name in the abstract namespace, unix(7).
+    fn bind_abstract(&self, fd: Fd, name: &[u8]) -> Result<()>;
+    /// Gives the socket `to` what the program has set of `from`: `O_NONBLOCK`, `SO_RCVTIMEO`, `SO_SNDTIMEO`.
+    fn copy_modes(&self, from: Fd, to: Fd);
+    /// Starts a companion with `net` as its descriptor 0 and `pair` as 1, and nothing else of this process; it is no child of
+    /// it either. Returns its process id.
+    fn start_companion(&self, net: Fd, pair: Fd) -> Result<libc::pid_t>;
     /// Writes one line, newline included, to the log.
     fn log(&self, line: &[u8]);
 }

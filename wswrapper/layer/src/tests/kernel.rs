@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{IoSlice, IoSliceMut};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub struct File {
     pub shut_write: bool,
     /// Connections that wait to be accepted, for a listener.
     pub backlog: Option<VecDeque<Fd>>,
+    /// The file is another number for that one.
+    pub copy_of: Option<Fd>,
+    pub closes_on_exec: bool,
     port: u16,
     set: Option<BTreeMap<Fd, (u32, u64)>>,
     timer: Option<Duration>,
@@ -52,6 +56,9 @@ pub struct State {
     /// The process that calls, and all that run.
     pub pid: libc::pid_t,
     pub processes: Vec<libc::pid_t>,
+    /// Companions started, with the descriptors that they got.
+    pub companions: Vec<(Fd, Fd)>,
+    pub no_companion: bool,
     next: Fd,
 }
 
@@ -260,8 +267,12 @@ impl Sys for Script {
         Ok(())
     }
 
-    fn dup_to(&self, _old: Fd, _new: Fd, _flags: Option<c_int>) -> Result<Fd> {
-        unreachable!("the script has no shared files")
+    fn dup_to(&self, old: Fd, new: Fd, _flags: Option<c_int>) -> Result<Fd> {
+        let mut state = self.state();
+        state.file("dup", old)?;
+        let copy = File { copy_of: Some(old), room: usize::MAX, ..File::default() };
+        state.files.insert(new, copy);
+        Ok(new)
     }
 
     fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int> {
@@ -272,6 +283,7 @@ impl Sys for Script {
         let mut state = self.state();
         let file = state.file("fcntl", fd)?;
         match command {
+            libc::F_GETFD => return Ok(if file.closes_on_exec { libc::FD_CLOEXEC } else { 0 }),
             libc::F_GETFL => return Ok(if file.nonblocking { O_NONBLOCK } else { 0 }),
             libc::F_SETFL => file.nonblocking = arg & O_NONBLOCK != 0,
             _ => {}
@@ -401,6 +413,40 @@ impl Sys for Script {
 
     fn random(&self) -> u32 {
         0x8765_4321
+    }
+
+    fn peer(&self, _fd: Fd) -> Option<SocketAddr> {
+        Some(([127, 0, 0, 1], 12345).into())
+    }
+
+    fn local(&self, _fd: Fd) -> Option<SocketAddr> {
+        Some(([127, 0, 0, 1], 5901).into())
+    }
+
+    fn cookie(&self, fd: Fd) -> Option<u64> {
+        // A copy is a file of its own here that says whose it is.
+        let state = self.state();
+        state.files.get(&fd).map(|file| file.copy_of.unwrap_or(fd) as u64)
+    }
+
+    fn socket_pair(&self) -> Result<(Fd, Fd)> {
+        let end = || self.add(File { room: usize::MAX, ..File::default() });
+        Ok((end(), end()))
+    }
+
+    fn bind_abstract(&self, fd: Fd, name: &[u8]) -> Result<()> {
+        self.state().file("bind", fd)?.output.extend(name);
+        Ok(())
+    }
+
+    fn copy_modes(&self, _from: Fd, to: Fd) {
+        self.state().calls.push(("copy_modes", to));
+    }
+
+    fn start_companion(&self, net: Fd, pair: Fd) -> Result<libc::pid_t> {
+        let mut state = self.state();
+        state.companions.push((net, pair));
+        if state.no_companion { Err(Errno(libc::ENOENT)) } else { Ok(77) }
     }
 
     fn log(&self, line: &[u8]) {

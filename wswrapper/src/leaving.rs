@@ -1,0 +1,346 @@
+//! What the hooks call for connections that leave the code we sit in, and for sockets that stand for such connections.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::ptr;
+
+use libc::{c_char, c_int, c_void, cmsghdr, msghdr, sockaddr, sockaddr_un, socklen_t};
+use wslayer::Layer;
+use wslayer::bridge::Why;
+use wslayer::bridged::Addresses;
+use wslayer::sys::{Fd, PeerAddr};
+
+use crate::glue::{self, LAYER, call, errno, is_conn, set_errno};
+use crate::hooks::next;
+use crate::kernel::Kernel;
+
+/// Something to be done with connections before the program does something else.
+fn before(f: impl FnOnce(&Layer<Kernel>)) {
+    if let Some(layer) = LAYER.get().filter(|layer| layer.is_in_use()) {
+        // What fails is told in the log; the program's own call goes on.
+        let _ = call(-1, || {
+            f(layer);
+            Ok(())
+        });
+    }
+}
+
+/// One of the exec functions, whose new program gets the environment `envp`: `real` returns if it fails.
+///
+/// # Safety
+/// `envp` is null or an array of C strings that ends with null.
+#[inline(never)]
+pub unsafe fn exec(envp: *const *const c_char, real: impl FnOnce() -> c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    before(|layer| layer.before_exec(unsafe { listed(envp) }));
+    let result = real();
+    let errno = errno();
+    before(Layer::after_failed_exec);
+    set_errno(errno);
+    result
+}
+
+/// How many descriptors from 3 on the new program is told of: `LISTEN_FDS`, sd_listen_fds(3).
+///
+/// # Safety
+/// As for [`exec`].
+unsafe fn listed(envp: *const *const c_char) -> Fd {
+    if envp.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller's promise: the array ends with null, and what stands before that are C strings.
+    let mut strings = unsafe {
+        (0..).map(|index| *envp.add(index)).take_while(|string| !string.is_null()).map(|string| CStr::from_ptr(string))
+    };
+    let count = strings.find_map(|string| string.to_bytes().strip_prefix(b"LISTEN_FDS="));
+    count.and_then(|count| std::str::from_utf8(count).ok()?.parse::<u16>().ok()).map_or(0, Fd::from)
+}
+
+/// environ(7).
+pub fn environ() -> *const *const c_char {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: the program's own variable, read as glibc's exec functions do.
+    unsafe { environ }
+}
+
+/// posix_spawn(3), system(3), popen(3).
+#[inline(never)]
+pub fn before_spawn() {
+    before(Layer::before_spawn);
+}
+
+/// posix_spawn_file_actions_adddup2(3): a descriptor that a child is to get under a number of its choice is meant for it.
+#[inline(never)]
+pub fn before_spawn_with(fd: c_int) {
+    if is_conn(fd) {
+        before(|layer| layer.before_passing(fd, Why::Spawn));
+    }
+}
+
+/// prctl(2) `PR_SET_SECCOMP`, seccomp(2).
+#[inline(never)]
+pub fn before_sandbox() {
+    before(Layer::before_sandbox);
+}
+
+/// Whether a message has control data.
+///
+/// # Safety
+/// As for sendmsg(2); a null `msg` is the kernel's to refuse.
+#[inline(always)]
+pub unsafe fn has_control(msg: *const msghdr) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { msg.as_ref() }.is_some_and(|msg| msg.msg_controllen > 0)
+}
+
+/// sendmsg(2): descriptors in control data go to another process, unix(7).
+///
+/// # Safety
+/// As for sendmsg(2): the control data, unless null, is readable for its length.
+#[cold]
+#[inline(never)]
+pub unsafe fn before_sendmsg(msg: *const msghdr) {
+    // SAFETY: the caller's promise; the macros of cmsg(3) stay within the control data.
+    let Some(msg) = (unsafe { msg.as_ref() }).filter(|msg| !msg.msg_control.is_null()) else { return };
+    // SAFETY: as above.
+    let mut header: *const cmsghdr = unsafe { libc::CMSG_FIRSTHDR(msg) };
+    // SAFETY: as above: a header that CMSG_FIRSTHDR or CMSG_NXTHDR yields is within the control data.
+    while let Some(cmsg) = unsafe { header.as_ref() } {
+        let end = msg.msg_control as usize + msg.msg_controllen;
+        // SAFETY: as above.
+        let data: *const c_int = unsafe { libc::CMSG_DATA(cmsg) }.cast();
+        let len = (cmsg.cmsg_len).min(end - ptr::from_ref(cmsg) as usize);
+        let bytes = len.saturating_sub(data as usize - ptr::from_ref(cmsg) as usize);
+        if (cmsg.cmsg_level, cmsg.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            for index in 0..bytes / size_of::<c_int>() {
+                // SAFETY: within the control data by the length checked; it may stand at any address.
+                let fd = unsafe { data.add(index).read_unaligned() };
+                if is_conn(fd) {
+                    before(|layer| layer.before_passing(fd, Why::Passed));
+                }
+            }
+        }
+        if cmsg.cmsg_len < size_of::<cmsghdr>() {
+            break;
+        }
+        // SAFETY: as above.
+        header = unsafe { libc::CMSG_NXTHDR(msg, cmsg) };
+    }
+}
+
+/// getpeername(2) and getsockname(2), of which `real` makes the plain call.
+///
+/// # Safety
+/// As for getpeername(2).
+#[inline(never)]
+pub unsafe fn address(
+    fd: c_int,
+    addr: *mut sockaddr,
+    len: *mut socklen_t,
+    which: fn(&Addresses) -> SocketAddr,
+    real: impl FnOnce() -> c_int,
+) -> c_int {
+    // SAFETY: the caller's promise; the kernel refuses null.
+    let room = unsafe { len.as_ref() }.copied();
+    let result = real();
+    let (0, Some(room @ 2..), false) = (result, room, addr.is_null()) else { return result };
+    // SAFETY: the kernel has written the family where it succeeded and there is room for it.
+    if unsafe { addr.cast::<libc::sa_family_t>().read_unaligned() } != libc::AF_UNIX as libc::sa_family_t {
+        return result;
+    }
+    if let Some(addresses) = bridged(fd) {
+        // SAFETY: the caller's promise: `addr` has `room` bytes.
+        unsafe {
+            *len = room;
+            glue::put_addr(&PeerAddr::from(which(&addresses)), addr, len);
+        }
+    }
+    result
+}
+
+/// getsockopt(2), which came to `result`: a bridged connection is TCP to who asks for its kind.
+///
+/// # Safety
+/// As for getsockopt(2).
+#[inline(never)]
+pub unsafe fn getsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    len: *mut socklen_t,
+    result: c_int,
+) -> c_int {
+    let answer: fn(&Addresses) -> c_int = match (level, name, result) {
+        (libc::SOL_SOCKET, libc::SO_DOMAIN, 0) => |addresses| match addresses.peer {
+            SocketAddr::V4(_) => libc::AF_INET,
+            SocketAddr::V6(_) => libc::AF_INET6,
+        },
+        (libc::SOL_SOCKET, libc::SO_PROTOCOL, 0) => |_| libc::IPPROTO_TCP,
+        // The companion has it on.
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY, -1) => |_| 1,
+        _ => return result,
+    };
+    let before = errno();
+    // SAFETY: the caller's promise.
+    let room = unsafe { len.as_ref() }.is_some_and(|len| *len as usize >= size_of::<c_int>()) && !value.is_null();
+    match bridged(fd) {
+        Some(addresses) if room => {
+            // SAFETY: there is room for an int.
+            unsafe {
+                value.cast::<c_int>().write_unaligned(answer(&addresses));
+                *len = size_of::<c_int>() as socklen_t;
+            }
+            0
+        }
+        _ => {
+            set_errno(before);
+            result
+        }
+    }
+}
+
+/// setsockopt(2), which came to `result`: what a program asks of TCP or IP is granted, and does nothing; the companion has its
+/// own settings.
+#[inline(never)]
+pub fn setsockopt(fd: c_int, level: c_int, result: c_int) -> c_int {
+    if result == 0 || !matches!(level, libc::IPPROTO_TCP | libc::IPPROTO_IP | libc::IPPROTO_IPV6) {
+        return result;
+    }
+    let before = errno();
+    if before == libc::EOPNOTSUPP && bridged(fd).is_some() {
+        return 0;
+    }
+    set_errno(before);
+    result
+}
+
+/// The addresses of the connection that `fd` stands for, if it is the program's end of a bridge: told by the name of the other
+/// end. It is believed if it was made by this user or by root, since anybody can take such a name.
+fn bridged(fd: Fd) -> Option<Addresses> {
+    LAYER.get()?;
+    let mut addr = MaybeUninit::<sockaddr_un>::zeroed();
+    let mut len = size_of::<sockaddr_un>() as socklen_t;
+    let mut maker = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut maker_len = size_of::<libc::ucred>() as socklen_t;
+    use syscalls::{Sysno, syscall};
+    // SAFETY: `addr` and `maker` have room for the bytes that their lengths say.
+    unsafe {
+        syscall!(Sysno::getpeername, fd, addr.as_mut_ptr(), &raw mut len).ok()?;
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+        syscall!(Sysno::getsockopt, fd, level, name, &raw mut maker, &raw mut maker_len).ok()?;
+    }
+    // SAFETY: the storage was zeroed, so all of it is initialized.
+    let addr = unsafe { addr.assume_init() };
+    // SAFETY: no memory is involved.
+    let own = unsafe { libc::geteuid() };
+    if c_int::from(addr.sun_family) != libc::AF_UNIX || (maker.uid != 0 && maker.uid != own) {
+        return None;
+    }
+    let len = (len as usize).checked_sub(std::mem::offset_of!(sockaddr_un, sun_path))?;
+    let (zero, name) = addr.sun_path.get(..len)?.split_first()?;
+    let mut bytes = [0; size_of::<sockaddr_un>()];
+    for (to, from) in bytes.iter_mut().zip(name) {
+        *to = from.cast_unsigned();
+    }
+    if *zero == 0 { Addresses::parse(bytes.get(..name.len())?) } else { None }
+}
+
+/// The arguments of a variadic function: those in registers, then those that the caller has on its stack.
+#[derive(Clone, Copy)]
+struct Arguments {
+    registers: *const *const c_char,
+    stack: *const *const c_char,
+}
+
+/// How many arguments are in registers.
+#[cfg(target_arch = "x86_64")]
+const REGISTERS: usize = 6;
+#[cfg(target_arch = "aarch64")]
+const REGISTERS: usize = 8;
+
+/// Arguments that need no allocation: a vfork(2) child should not make one.
+const USUAL: usize = 128;
+
+impl Arguments {
+    /// The argument at `index`.
+    ///
+    /// # Safety
+    /// The caller of the variadic function has passed so many.
+    unsafe fn get(self, index: usize) -> *const c_char {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match index.checked_sub(REGISTERS) {
+                None => *self.registers.add(index),
+                Some(index) => *self.stack.add(index),
+            }
+        }
+    }
+
+    /// Calls `f` with the first argument, the array of those from the second to the one that is null, and the one behind that.
+    ///
+    /// # Safety
+    /// As execl(3) has it: one of the arguments is null; `f` makes nothing of the last unless it was passed.
+    unsafe fn split(self, f: impl FnOnce(*const c_char, *const *const c_char, usize) -> c_int) -> c_int {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let path = self.get(0);
+            let count = (1..).take_while(|index| !self.get(*index).is_null()).count();
+            let mut usual = [ptr::null(); USUAL];
+            let mut many = Vec::new();
+            let argv = if count < USUAL {
+                &mut usual[..]
+            } else {
+                many.resize(count + 1, ptr::null());
+                &mut many[..]
+            };
+            for (index, place) in argv.iter_mut().take(count).enumerate() {
+                *place = self.get(index + 1);
+            }
+            f(path, argv.as_ptr(), count + 2)
+        }
+    }
+}
+
+/// execl(3).
+///
+/// # Safety
+/// `registers` and `stack` hold the arguments, as execl(3) has them.
+pub unsafe extern "C" fn execl(registers: *const *const c_char, stack: *const *const c_char) -> c_int {
+    let env = environ();
+    // SAFETY: the caller's promise.
+    unsafe {
+        let run = |path, argv, _| exec(env, || next::execve(path, argv, env));
+        Arguments { registers, stack }.split(run)
+    }
+}
+
+/// execlp(3).
+///
+/// # Safety
+/// As for [`execl`].
+pub unsafe extern "C" fn execlp(registers: *const *const c_char, stack: *const *const c_char) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let run = |file, argv, _| exec(environ(), || next::execvp(file, argv));
+        Arguments { registers, stack }.split(run)
+    }
+}
+
+/// execle(3): the environment stands behind the null.
+///
+/// # Safety
+/// As for [`execl`].
+pub unsafe extern "C" fn execle(registers: *const *const c_char, stack: *const *const c_char) -> c_int {
+    let arguments = Arguments { registers, stack };
+    // SAFETY: the caller's promise.
+    unsafe {
+        arguments.split(|path, argv, behind| {
+            let envp: *const *const c_char = arguments.get(behind).cast();
+            exec(envp, || next::execve(path, argv, envp))
+        })
+    }
+}
