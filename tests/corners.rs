@@ -93,6 +93,16 @@ fn invariant_1_handshakes_do_not_cost_the_program_its_descriptors() {
 }
 
 #[test]
+fn a_low_water_mark_keeps_neither_requests_nor_messages_nor_the_end_from_the_program() {
+    let server = corner("lowat");
+    for wire in Wire::WEBSOCKET {
+        let mut client = echoes_after_a_split_request(&server, wire, 10);
+        client.close(1000);
+        client.read_to_end();
+    }
+}
+
+#[test]
 fn children_of_a_threaded_server_do_not_inherit_a_lock_that_is_held() {
     let server = corner("fork");
     let over = AtomicBool::new(false);

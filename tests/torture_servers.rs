@@ -142,6 +142,18 @@ scenarios! { invariant_5_descriptors, "torture_fds":
     invariant_4_unrelated_descriptors("unrelated")
 }
 
+scenarios! { invariant_5_many_numbers_at_once, "torture_range":
+    ranges("ranges")
+    sweeps_spare_the_librarys_own("sweep")
+    a_number_closed_unseen_is_plain("unseen")
+    socket_options("options")
+}
+
+scenarios! { invariant_5_vfork, "torture_vfork":
+    children_leave_the_parents_descriptors_alone("children")
+    spawned_children("spawned")
+}
+
 scenarios! { invariant_5_fork, "torture_fork":
     a_child_for_each_connection("per-connection")
     the_last_owner_ends_it("last-owner")

@@ -5,10 +5,12 @@
 // bigselect  select over more descriptors than an fd_set has bits, as "getdtablesize()" programs do
 // handler    a blocking echo that ends by exit(3) in a SIGTERM handler, in the middle of its calls
 // fewfds     no more descriptors than 40, one client at a time; ends at the first error of accept
+// lowat      a blocking echo, SO_RCVLOWAT of 1000 set on the listener and on each connection
 // fork       4 threads accept and echo while another forks children that close everything; "children ended" when all did
 #define _GNU_SOURCE
 #include <limits.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -108,6 +110,17 @@ static void handler(void)
     serve(NULL);
 }
 
+static void lowat(void)
+{
+    int low = 1000;
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        check(fd, "accept");
+        check(setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low), "SO_RCVLOWAT");
+        echo(fd);
+    }
+}
+
 static void fewfds(void)
 {
     struct rlimit limit = { 40, 40 };
@@ -145,7 +158,7 @@ int main(int argc, char **argv)
         void (*run)(void);
     } modes[] = {
         { "exclusive", exclusive }, { "stack", stack }, { "bigselect", bigselect },
-        { "handler", handler }, { "fewfds", fewfds }, { "fork", forks },
+        { "handler", handler }, { "fewfds", fewfds }, { "fork", forks }, { "lowat", lowat },
     };
     int one = 1;
     if (argc != 3)
@@ -155,7 +168,19 @@ int main(int argc, char **argv)
     check(listener = socket(AF_INET, SOCK_STREAM, 0), "socket");
     check(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), "SO_REUSEADDR");
     check(bind(listener, (struct sockaddr *)&addr, sizeof addr), "bind");
+    int low = 1000, wait = 5;
+    socklen_t size = sizeof wait;
+    if (strcmp(argv[1], "lowat") == 0) {
+        check(setsockopt(listener, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low), "SO_RCVLOWAT");
+        check(setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &wait, sizeof wait), "TCP_DEFER_ACCEPT");
+        check(getsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &low, &size), "TCP_DEFER_ACCEPT");
+    }
     check(listen(listener, 256), "listen");
+    if (strcmp(argv[1], "lowat") == 0) {
+        check(getsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &wait, &size), "TCP_DEFER_ACCEPT");
+        if (wait != low)
+            return 3;
+    }
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             modes[i].run();

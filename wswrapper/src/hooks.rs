@@ -55,6 +55,8 @@ macro_rules! resolve {
 
 mod descriptors;
 mod listening;
+mod numbers;
+mod options;
 mod reading;
 mod waiting;
 mod writing;
@@ -63,6 +65,8 @@ mod writing;
 pub fn resolve() {
     descriptors::resolve();
     listening::resolve();
+    numbers::resolve();
+    options::resolve();
     reading::resolve();
     waiting::resolve();
     writing::resolve();

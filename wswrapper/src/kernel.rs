@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use libc::{c_int, epoll_event, iovec, msghdr, pollfd, sigset_t, sockaddr_storage, socklen_t};
+use libc::{c_int, c_uint, epoll_event, iovec, msghdr, pollfd, sigset_t, sockaddr_storage, socklen_t};
 use syscalls::{Sysno, syscall};
 use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
@@ -22,6 +22,11 @@ const HIGH_SHARE: (u64, u64) = (15, 16);
 
 /// But not above this, or the kernel's table for the process grows large.
 const HIGH_LIMIT: u64 = 1024;
+
+unsafe extern "C" {
+    /// sys/single_threaded.h
+    static __libc_single_threaded: libc::c_char;
+}
 
 /// The real system calls.
 pub struct Kernel {
@@ -46,11 +51,31 @@ macro_rules! call {
     };
 }
 
+impl Kernel {
+    /// Whether a process that is no child of ours runs. One that is dead and that its parent has not waited for does not, but
+    /// kill(2) finds it: pidfd_open(2) tells of the end.
+    fn runs(&self, pid: libc::pid_t) -> bool {
+        // SAFETY: no memory is involved.
+        let Ok(fd) = (unsafe { call!(pidfd_open, pid, 0) }) else { return true };
+        let mut poll = [pollfd { fd: fd as Fd, events: libc::POLLIN, revents: 0 }];
+        let ended = self.poll(&mut poll, Some(Duration::ZERO), None) == Ok(1);
+        let _ = self.close(fd as Fd);
+        !ended
+    }
+}
+
 /// An integer socket option.
 fn option(fd: Fd, level: c_int, name: c_int) -> Result<c_int> {
     let (mut value, mut len) = (0 as c_int, mem::size_of::<c_int>() as socklen_t);
     // SAFETY: `value` has room for the `len` bytes that the kernel may write.
     unsafe { call!(getsockopt, fd, level, name, &raw mut value, &raw mut len) }.map(|_| value)
+}
+
+/// The same to be set.
+fn set_option(fd: Fd, level: c_int, name: c_int, value: c_int) -> Result<()> {
+    let len = mem::size_of::<c_int>() as socklen_t;
+    // SAFETY: the option is an int, and `value` is one.
+    unsafe { call!(setsockopt, fd, level, name, &raw const value, len) }.map(drop)
 }
 
 fn message(iov: *mut iovec, count: usize) -> msghdr {
@@ -137,6 +162,11 @@ impl Sys for Kernel {
         unsafe { call!(close, fd) }.map(drop)
     }
 
+    fn close_range(&self, first: c_uint, last: c_uint, flags: c_uint) -> Result<()> {
+        // SAFETY: the program asked for it, or nothing has these numbers.
+        unsafe { call!(close_range, first, last, flags) }.map(drop)
+    }
+
     fn dup_to(&self, old: Fd, new: Fd, flags: Option<c_int>) -> Result<Fd> {
         if old == new && flags.is_none() {
             // Which dup3(2) refuses; and not every machine has dup2(2).
@@ -173,10 +203,15 @@ impl Sys for Kernel {
     }
 
     fn defer_accept(&self, fd: Fd, time: Duration) -> Result<()> {
+        if option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT)? != 0 {
+            return Ok(());
+        }
         let secs = c_int::try_from(time.as_secs()).unwrap_or(c_int::MAX);
-        let len = mem::size_of::<c_int>() as socklen_t;
-        // SAFETY: the option is an int, and `secs` is one.
-        unsafe { call!(setsockopt, fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, &raw const secs, len) }.map(drop)
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, secs)
+    }
+
+    fn reset_low_water(&self, fd: Fd) -> Result<()> {
+        set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 1)
     }
 
     fn receive_timeout(&self, fd: Fd) -> Option<Duration> {
@@ -281,6 +316,11 @@ impl Sys for Kernel {
         unsafe { libc::pthread_self() }
     }
 
+    fn is_single_threaded(&self) -> bool {
+        // SAFETY: libc writes it when a thread is made or ends, and a byte is read whole.
+        unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
+    }
+
     fn is_alive(&self, pid: libc::pid_t) -> bool {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -289,8 +329,11 @@ impl Sys for Kernel {
             if libc::kill(pid, 0) != 0 && errno() == libc::ESRCH {
                 return false;
             }
-            let waited = call!(waitid, libc::P_PID, pid, info.as_mut_ptr(), options, 0);
-            waited.is_err() || info.assume_init().si_pid() == 0
+            match call!(waitid, libc::P_PID, pid, info.as_mut_ptr(), options, 0) {
+                Ok(_) => info.assume_init().si_pid() == 0,
+                // No child of ours: a relative.
+                Err(_) => self.runs(pid),
+            }
         }
     }
 

@@ -81,14 +81,18 @@ impl<S: Sys> Layer<S> {
     /// `fd` is a fresh epoll instance.
     pub fn epoll_created(&self, fd: Fd) {
         self.forget(fd);
-        self.adopt_epoll(fd, Slot::Unknown);
+        if !self.is_vfork_child() {
+            self.adopt_epoll(fd, Slot::Unknown);
+        }
     }
 
     fn adopt_epoll(&self, fd: Fd, current: Slot) {
         if let Some(epoll) = self.epolls.allocate() {
             epoll.fds.store(1, Ordering::Release);
             let index = epoll.keep();
-            if !self.slots.exchange(fd, current, Slot::Epoll(index)) {
+            if self.slots.exchange(fd, current, Slot::Epoll(index)) {
+                self.mark(fd);
+            } else {
                 self.epolls.release(index);
             }
         }

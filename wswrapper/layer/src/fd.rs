@@ -38,8 +38,11 @@ impl<S: Sys> Layer<S> {
 
     /// `fd` was made by a call that knows nothing of us, or is about to be closed as something that is none of ours:
     /// whatever was known of the number is void.
+    ///
+    /// A vfork(2) child has numbers of its own, and no tables: there the number says nothing of the parent's.
     pub fn forget(&self, fd: Fd) {
         if self.slots.get(fd) != Slot::Unknown
+            && !self.is_vfork_child()
             && let Some(slot) = self.slots.replace(fd, Slot::Unknown)
         {
             self.drop_slot(slot);
@@ -114,7 +117,7 @@ impl<S: Sys> Layer<S> {
         }
         let result = self.sys.fcntl(fd, command, arg)?;
         match command {
-            F_DUPFD | F_DUPFD_CLOEXEC => self.duplicated(fd, result),
+            F_DUPFD | F_DUPFD_CLOEXEC if !self.is_vfork_child() => self.duplicated(fd, result),
             F_SETFL => self.set_nonblocking(fd, arg & O_NONBLOCK != 0),
             _ => {}
         }
@@ -145,6 +148,7 @@ impl<S: Sys> Layer<S> {
     pub(crate) fn private(&self, fd: Fd) -> Fd {
         let fd = self.sys.move_high(fd);
         self.slots.replace(fd, Slot::Private);
+        self.mark(fd);
         fd
     }
 

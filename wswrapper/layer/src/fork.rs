@@ -78,6 +78,9 @@ impl<S: Sys> Layer<S> {
     ///
     /// It may do so in a signal handler, in the middle of a call of ours: what is locked is left alone.
     pub fn at_exit(&self) {
+        if self.is_vfork_child() {
+            return;
+        }
         for fd in 0..=self.highest.load(Ordering::Relaxed) {
             let Some(conn) = self.conn(fd) else { continue };
             let free = conn.receive.try_lock().is_some() && conn.send.try_lock().is_some();

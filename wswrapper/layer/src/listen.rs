@@ -86,6 +86,8 @@ impl<S: Sys> Layer<S> {
                     // A hint to the kernel: without it more handshakes are pending. A silent client shows up after this
                     // time all the same.
                     let _ = self.sys.defer_accept(fd, DEFER);
+                    // It is the socket's in bytes of frames, and would keep a short request, a ping or a Close from us.
+                    let _ = self.sys.reset_low_water(fd);
                     let index = listener.keep();
                     if self.slots.exchange(fd, current, Slot::Listener(index)) {
                         self.note(fd);
@@ -99,6 +101,7 @@ impl<S: Sys> Layer<S> {
         };
         // If it is something else by now, another thread knows better.
         self.slots.exchange(fd, current, slot);
+        self.mark(fd);
     }
 
     /// accept4(2) on a wrapped listener: the next connection whose handshake is done, and its client's address.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use libc::{c_int, epoll_event, pollfd, sigset_t};
+use libc::{c_int, c_uint, epoll_event, pollfd, sigset_t};
 
 /// A file descriptor, as libc has it.
 pub type Fd = c_int;
@@ -99,6 +99,8 @@ pub trait Sys: Sync {
     fn shutdown(&self, fd: Fd, how: c_int) -> Result<()>;
     /// close(2).
     fn close(&self, fd: Fd) -> Result<()>;
+    /// close_range(2).
+    fn close_range(&self, first: c_uint, last: c_uint, flags: c_uint) -> Result<()>;
     /// dup3(2), or dup2(2) where `flags` is `None`.
     fn dup_to(&self, old: Fd, new: Fd, flags: Option<c_int>) -> Result<Fd>;
     /// fcntl(2) with an integer argument.
@@ -108,8 +110,11 @@ pub trait Sys: Sync {
     /// The local port of a TCP socket that listens; `None` for everything else (getsockopt(2) `SO_ACCEPTCONN`,
     /// getsockname(2)).
     fn listening_port(&self, fd: Fd) -> Option<u16>;
-    /// setsockopt(2) `TCP_DEFER_ACCEPT`: a connection shows up once its client has sent something.
+    /// setsockopt(2) `TCP_DEFER_ACCEPT`, unless the program has set it: a connection shows up once its client has sent
+    /// something.
     fn defer_accept(&self, fd: Fd, time: Duration) -> Result<()>;
+    /// setsockopt(2) `SO_RCVLOWAT` to 1, the default.
+    fn reset_low_water(&self, fd: Fd) -> Result<()>;
     /// getsockopt(2) `SO_RCVTIMEO`; `None` when there is no limit.
     fn receive_timeout(&self, fd: Fd) -> Option<Duration>;
     /// ppoll(2).
@@ -138,7 +143,10 @@ pub trait Sys: Sync {
     fn pid(&self) -> libc::pid_t;
     /// pthread_self(3).
     fn thread(&self) -> u64;
-    /// Whether the process `pid` runs: kill(2) with signal 0 finds it, and waitid(2) does not find it dead.
+    /// Whether this process has had no second thread.
+    fn is_single_threaded(&self) -> bool;
+    /// Whether the process `pid` runs: kill(2) with signal 0 finds it, and waitid(2), or pidfd_open(2)
+    /// where it is no child, does not find it dead.
     fn is_alive(&self, pid: libc::pid_t) -> bool;
     /// Whether a system call that a signal handler interrupted would have been restarted: every handler that is
     /// installed has `SA_RESTART`, signal(7).

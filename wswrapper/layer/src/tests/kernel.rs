@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libc::{
     EAGAIN, EBADF, EPIPE, EPOLLIN, EPOLLONESHOT, EPOLLOUT, MSG_DONTWAIT, MSG_PEEK, O_NONBLOCK, POLLIN, POLLNVAL,
-    POLLOUT, SHUT_RD, SHUT_RDWR, SHUT_WR, c_int, c_short, epoll_event, pollfd, sigset_t,
+    POLLOUT, SHUT_RD, SHUT_RDWR, SHUT_WR, c_int, c_short, c_uint, epoll_event, pollfd, sigset_t,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -260,6 +260,12 @@ impl Sys for Script {
         Ok(())
     }
 
+    fn close_range(&self, first: c_uint, last: c_uint, _flags: c_uint) -> Result<()> {
+        let open: Vec<Fd> = self.state().files.keys().copied().collect();
+        let in_range = |fd: &Fd| (first..=last).contains(&fd.cast_unsigned());
+        open.into_iter().filter(in_range).try_for_each(|fd| self.close(fd))
+    }
+
     fn dup_to(&self, _old: Fd, _new: Fd, _flags: Option<c_int>) -> Result<Fd> {
         unreachable!("the script has no shared files")
     }
@@ -290,6 +296,10 @@ impl Sys for Script {
     }
 
     fn defer_accept(&self, _fd: Fd, _time: Duration) -> Result<()> {
+        Ok(())
+    }
+
+    fn reset_low_water(&self, _fd: Fd) -> Result<()> {
         Ok(())
     }
 
@@ -381,6 +391,10 @@ impl Sys for Script {
 
     fn thread(&self) -> u64 {
         1
+    }
+
+    fn is_single_threaded(&self) -> bool {
+        true
     }
 
     fn is_alive(&self, pid: libc::pid_t) -> bool {
