@@ -124,6 +124,17 @@ scenarios! { signals, "torture_signal":
     masks_are_in_force_while_the_call_waits("masks")
 }
 
+scenarios! { signal_handlers, "torture_handlers":
+    write_in_between("writing")
+    write_in_between_without_restart("writing-interrupted")
+    interrupt_a_blocked_write("blocked")
+    look_read_and_close("looking")
+    jump_out_of_waits("jumping")
+    jump_out_of_writes("jumping-from-a-write")
+    are_what_the_program_has_set("dispositions")
+    run_beside_forks("forking")
+}
+
 scenarios! { accepting, "torture_accept":
     accept_and_accept4("variants")
     receive_timeout_of_the_listener("timed")

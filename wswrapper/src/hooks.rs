@@ -58,8 +58,11 @@ mod listening;
 mod numbers;
 mod options;
 mod reading;
+mod signals;
 mod waiting;
 mod writing;
+
+pub use signals::next_sigaction;
 
 /// Looks up every real function.
 pub fn resolve() {
@@ -68,6 +71,7 @@ pub fn resolve() {
     numbers::resolve();
     options::resolve();
     reading::resolve();
+    signals::resolve();
     waiting::resolve();
     writing::resolve();
 }

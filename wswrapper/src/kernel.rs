@@ -15,6 +15,7 @@ use syscalls::{Sysno, syscall};
 use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
 use crate::glue::{errno, to_timespec};
+use crate::signals;
 use crate::start::log_line;
 
 /// Our own descriptors go above this part of the descriptor limit, where programs rarely look.
@@ -115,6 +116,28 @@ impl Sys for Kernel {
         let msg = message(bufs.as_ptr().cast_mut().cast(), bufs.len());
         // SAFETY: IoSlice has the layout of iovec, and each is readable; sendmsg does not write to them.
         unsafe { call!(sendmsg, fd, &raw const msg, flags) }
+    }
+
+    fn send_waiting(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
+        // The slices are readable, as in `send_vectored`.
+        signals::send(fd, &message(bufs.as_ptr().cast_mut().cast(), bufs.len()), flags)
+    }
+
+    fn outside<T>(&self, f: impl FnOnce() -> T) -> T {
+        signals::outside(f)
+    }
+
+    fn wait_word(&self, word: &AtomicU32, value: u32) -> Result<()> {
+        // SAFETY: `word` is a word; no time limit.
+        match unsafe { call!(futex, word.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, value, 0) } {
+            Ok(_) | Err(Errno(libc::EAGAIN)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn wake_word(&self, word: &AtomicU32) {
+        // SAFETY: the kernel takes the address for a name.
+        let _ = unsafe { call!(futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, c_int::MAX) };
     }
 
     fn send_queue(&self, fd: Fd) -> Result<(usize, usize)> {

@@ -165,12 +165,13 @@ impl<S: Sys> Layer<S> {
     /// Those of epoll_wait(2).
     pub fn epoll_wait(&self, epoll_fd: Fd, events: &mut [epoll_event], limits: Limits<'_>) -> Result<usize> {
         let Some(epoll) = self.epoll(epoll_fd) else {
-            return self.sys.epoll_wait(epoll_fd, events, limits.timeout, limits.mask);
+            return self.sys.outside(|| self.sys.epoll_wait(epoll_fd, events, limits.timeout, limits.mask));
         };
         self.ring();
         let deadline = Deadline::after(&self.sys, limits.timeout);
         loop {
-            let n = self.sys.epoll_wait(epoll_fd, events, deadline.remaining(&self.sys), limits.mask)?;
+            let left = deadline.remaining(&self.sys);
+            let n = self.sys.outside(|| self.sys.epoll_wait(epoll_fd, events, left, limits.mask))?;
             if n == 0 {
                 return Ok(0);
             }

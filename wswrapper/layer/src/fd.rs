@@ -159,7 +159,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// A vfork(2) child runs in our memory but is another process.
-    pub(crate) fn is_vfork_child(&self) -> bool {
+    pub fn is_vfork_child(&self) -> bool {
         self.sys.pid() != self.pid.load(Ordering::Relaxed)
     }
 

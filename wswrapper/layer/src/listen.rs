@@ -132,7 +132,8 @@ impl<S: Sys> Layer<S> {
             let limit = self.sys.receive_timeout(fd);
             let deadline = *deadline.get_or_insert_with(|| Deadline::after(&self.sys, limit));
             let event = |fd| pollfd { fd, events: POLLIN, revents: 0 };
-            match self.sys.poll(&mut [event(fd), event(hub_fd)], deadline.remaining(&self.sys), None) {
+            let mut polls = [event(fd), event(hub_fd)];
+            match self.sys.outside(|| self.sys.poll(&mut polls, deadline.remaining(&self.sys), None)) {
                 Ok(0) => return Err(Errno(libc::EAGAIN)),
                 Ok(_) => {}
                 // accept would go on, poll never does, signal(7).

@@ -20,6 +20,9 @@ pub type Fd = c_int;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub c_int);
 
+/// `ERESTARTSYS` of the kernel, which no program sees: see [`Sys::send_waiting`].
+pub const RESTART: Errno = Errno(512);
+
 /// The result of a system call.
 pub type Result<T> = std::result::Result<T, Errno>;
 
@@ -87,6 +90,20 @@ pub trait Sys: Sync {
     fn send(&self, fd: Fd, bytes: &[u8], flags: c_int) -> Result<usize>;
     /// sendmsg(2) without control data.
     fn send_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize>;
+    /// sendmsg(2) that may wait. It may be interrupted by signals, but their handlers run only after the call of the layer, or
+    /// [`Sys::outside`]: what was sent can be accounted for. [`RESTART`] means that nothing was sent, and that the kernel would go
+    /// on after the handler.
+    fn send_waiting(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize>;
+    /// Runs `f`, which waits, so that signal handlers run meanwhile, and first those that had to wait. No lock is held: the
+    /// handler may call us, or leave by siglongjmp(3).
+    fn outside<T>(&self, f: impl FnOnce() -> T) -> T;
+    /// futex(2) `FUTEX_WAIT`: waits while `word` is `value`, or until [`Sys::wake_word`].
+    ///
+    /// # Errors
+    /// `EINTR`, unless the handler restarts calls.
+    fn wait_word(&self, word: &AtomicU32, value: u32) -> Result<()>;
+    /// futex(2) `FUTEX_WAKE`: wakes all who wait.
+    fn wake_word(&self, word: &AtomicU32);
     /// getsockopt(2) `SO_MEMINFO`: bytes in the send queue, and how many the kernel lets there be.
     fn send_queue(&self, fd: Fd) -> Result<(usize, usize)>;
     /// readv(2), for a number that turns out to be no socket any more.

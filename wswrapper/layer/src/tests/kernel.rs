@@ -214,6 +214,20 @@ impl Sys for Script {
         Ok(n)
     }
 
+    fn send_waiting(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
+        self.send_vectored(fd, bufs, flags)
+    }
+
+    fn outside<T>(&self, f: impl FnOnce() -> T) -> T {
+        f()
+    }
+
+    fn wait_word(&self, _word: &AtomicU32, _value: u32) -> Result<()> {
+        panic!("the wait would not end")
+    }
+
+    fn wake_word(&self, _word: &AtomicU32) {}
+
     fn send_queue(&self, fd: Fd) -> Result<(usize, usize)> {
         self.state().file("send_queue", fd).map(|file| match file.queue {
             // As if nothing were queued, so that a test can cut a frame where the kernel would not.
