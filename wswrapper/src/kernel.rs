@@ -3,6 +3,7 @@
 //! Not by way of libc's functions of those names: most of them are cancellation points, and a thread that is cancelled there is
 //! unwound, which it cannot be through Rust's frames; and each return behind a system call is mispredicted.
 
+use std::ffi::CString;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::{self, MaybeUninit};
 use std::ptr;
@@ -16,7 +17,7 @@ use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
 use crate::glue::{errno, to_timespec};
 use crate::signals;
-use crate::start::log_line;
+use crate::start::{identity, log_line};
 
 /// Our own descriptors go above this part of the descriptor limit, where programs rarely look.
 const HIGH_SHARE: (u64, u64) = (15, 16);
@@ -290,6 +291,24 @@ impl Sys for Kernel {
         };
         // SAFETY: as above.
         unsafe { call!(epoll_pwait, epoll, at, len, millis, pointer(mask), MASK) }
+    }
+
+    fn fdinfo(&self, fd: Fd) -> Vec<u8> {
+        let (mut text, mut buf) = (Vec::new(), [0; 1024]);
+        let Ok(path) = CString::new(format!("/proc/self/fdinfo/{fd}")) else { return text };
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+        // SAFETY: the path is a C string.
+        let Ok(file) = (unsafe { call!(openat, libc::AT_FDCWD, path.as_ptr(), flags) }) else { return text };
+        // SAFETY: `buf` is writable for its length.
+        while let Ok(n @ 1..) = unsafe { call!(read, file, buf.as_mut_ptr(), buf.len()) } {
+            text.extend_from_slice(buf.get(..n).unwrap_or_default());
+        }
+        let _ = self.close(file as Fd);
+        text
+    }
+
+    fn inode(&self, fd: Fd) -> Option<u64> {
+        identity(fd).map(|(_, inode)| inode)
     }
 
     fn timer_create(&self) -> Result<Fd> {

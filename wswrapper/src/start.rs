@@ -104,7 +104,7 @@ extern "C" fn at_exit() {
 }
 
 /// Which file a descriptor is.
-fn identity(fd: c_int) -> Option<(libc::dev_t, libc::ino_t)> {
+pub fn identity(fd: c_int) -> Option<(libc::dev_t, libc::ino_t)> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: fstat fills `stat` where it succeeds.
     unsafe {

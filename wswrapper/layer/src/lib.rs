@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 pub mod config;
 pub mod conn;
+mod earlier;
 pub mod epoll;
 mod fd;
 pub mod fork;

@@ -92,6 +92,7 @@ impl<S: Sys> Layer<S> {
                     if self.slots.exchange(fd, current, Slot::Listener(index)) {
                         self.note(fd);
                         self.log_port(port);
+                        self.adopt_registrations(fd);
                     } else {
                         self.listeners.release(index);
                     }

@@ -148,6 +148,10 @@ pub trait Sys: Sync {
         timeout: Option<Duration>,
         mask: Option<&sigset_t>,
     ) -> Result<usize>;
+    /// The text of `/proc/self/fdinfo/FD`, proc(5); empty without it.
+    fn fdinfo(&self, fd: Fd) -> Vec<u8>;
+    /// The inode of an open file, fstat(2).
+    fn inode(&self, fd: Fd) -> Option<u64>;
     /// timerfd_create(2): monotonic, non-blocking, close-on-exec.
     fn timer_create(&self) -> Result<Fd>;
     /// timerfd_settime(2): readable from the absolute time `at` on; `None` disarms.

@@ -382,6 +382,19 @@ impl Sys for Script {
         Ok(n)
     }
 
+    fn fdinfo(&self, fd: Fd) -> Vec<u8> {
+        let state = self.state();
+        let set = state.files.get(&fd).and_then(|file| file.set.as_ref());
+        let line = |(fd, (events, data)): (&Fd, &(u32, u64))| {
+            format!("tfd: {fd:8} events: {events:8x} data: {data:16x}  pos:0 ino:{fd:x} sdev:7\n").into_bytes()
+        };
+        set.into_iter().flatten().flat_map(line).collect()
+    }
+
+    fn inode(&self, fd: Fd) -> Option<u64> {
+        u64::try_from(fd).ok()
+    }
+
     fn timer_create(&self) -> Result<Fd> {
         Ok(self.add(File { is_timer: true, ..File::default() }))
     }
