@@ -174,6 +174,13 @@ scenarios! { invariant_5_fork, "torture_fork":
     a_child_has_no_part_in_later_connections("later")
 }
 
+scenarios! { invariant_5_races, "torture_races":
+    copies_come_and_go("copying")
+    two_last_closes("closing")
+    registrations_come_and_go("churning")
+    a_send_that_must_not_wait_beside_one_that_does("beside")
+}
+
 scenarios! { ending, "torture_end":
     shutdown_of_writing("shut-wr")
     shutdown_of_reading("shut-rd")
