@@ -37,6 +37,26 @@ fn an_exclusive_wait_for_the_listener_is_woken_by_the_rest_of_a_request() {
 }
 
 #[test]
+fn a_registration_from_before_listen_tells_of_the_rest_of_a_request() {
+    for mode in ["early", "early-edge", "early-oneshot", "early-exclusive"] {
+        let server = corner(mode);
+        for wire in Wire::WEBSOCKET {
+            echoes_after_a_split_request(&server, wire, 10).close(1000);
+        }
+    }
+}
+
+#[test]
+fn an_inherited_registration_tells_of_the_rest_of_a_request() {
+    for mode in ["inherited", "inherited-oneshot"] {
+        let server = corner(mode);
+        for wire in Wire::WEBSOCKET {
+            echoes_after_a_split_request(&server, wire, 10).close(1000);
+        }
+    }
+}
+
+#[test]
 fn the_smallest_stack_is_large_enough() {
     let server = corner("stack");
     for wire in Wire::WEBSOCKET {
@@ -90,6 +110,16 @@ fn invariant_1_handshakes_do_not_cost_the_program_its_descriptors() {
     client.send(b"hello");
     assert_eq!(client.read_exact(5), b"hello");
     drop(half);
+}
+
+#[test]
+fn a_low_water_mark_keeps_neither_requests_nor_messages_nor_the_end_from_the_program() {
+    let server = corner("lowat");
+    for wire in Wire::WEBSOCKET {
+        let mut client = echoes_after_a_split_request(&server, wire, 10);
+        client.close(1000);
+        client.read_to_end();
+    }
 }
 
 #[test]

@@ -79,6 +79,14 @@ impl Peer {
         }
     }
 
+    /// Reads as many `a` as there are, then "the end" and `last`.
+    pub fn until(&mut self, last: u8) {
+        let got = self.client.read_until(last);
+        let words = [b"the end", &[last][..]].concat();
+        let body = got.strip_suffix(&words[..]).expect("the end");
+        assert!(body.iter().all(|&byte| byte == b'a'), "foreign bytes among {}", body.len());
+    }
+
     /// Sends and expects `length` bytes at the same time.
     pub fn duplex(&mut self, length: usize, rng: &mut Rng) {
         let bytes = self.next(length);

@@ -16,6 +16,7 @@
 //! | `tease BYTES` | sends some of that, then as `send` |
 //! | `ping`, `half`, `rest` | one frame without payload; the first part of one; its rest |
 //! | `expect BYTES`, `slow BYTES` | reads that much of the pattern; in small portions |
+//! | `until BYTE` | reads any number of `a`, then "the end" and that byte |
 //! | `echo BYTES` | sends and expects, a portion at a time |
 //! | `duplex BYTES` | sends and expects at the same time |
 //! | `records WRITERS COUNT BYTES` | expects whole records of several writers, each writer's in their order |
@@ -205,6 +206,10 @@ impl Script<'_> {
             ("slow", &[length]) => {
                 peer.slow(length, rng);
                 finding = Some("expected bytes");
+            }
+            ("until", &[last]) => {
+                peer.until(last as u8);
+                finding = Some("the end");
             }
             ("echo", &[length]) => {
                 peer.echo(length, rng);

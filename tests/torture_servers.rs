@@ -124,6 +124,17 @@ scenarios! { signals, "torture_signal":
     masks_are_in_force_while_the_call_waits("masks")
 }
 
+scenarios! { signal_handlers, "torture_handlers":
+    write_in_between("writing")
+    write_in_between_without_restart("writing-interrupted")
+    interrupt_a_blocked_write("blocked")
+    look_read_and_close("looking")
+    jump_out_of_waits("jumping")
+    jump_out_of_writes("jumping-from-a-write")
+    are_what_the_program_has_set("dispositions")
+    run_beside_forks("forking")
+}
+
 scenarios! { accepting, "torture_accept":
     accept_and_accept4("variants")
     receive_timeout_of_the_listener("timed")
@@ -142,6 +153,18 @@ scenarios! { invariant_5_descriptors, "torture_fds":
     invariant_4_unrelated_descriptors("unrelated")
 }
 
+scenarios! { invariant_5_many_numbers_at_once, "torture_range":
+    ranges("ranges")
+    sweeps_spare_the_librarys_own("sweep")
+    a_number_closed_unseen_is_plain("unseen")
+    socket_options("options")
+}
+
+scenarios! { invariant_5_vfork, "torture_vfork":
+    children_leave_the_parents_descriptors_alone("children")
+    spawned_children("spawned")
+}
+
 scenarios! { invariant_5_fork, "torture_fork":
     a_child_for_each_connection("per-connection")
     the_last_owner_ends_it("last-owner")
@@ -149,6 +172,13 @@ scenarios! { invariant_5_fork, "torture_fork":
     fork_amid_a_frame("middle")
     processes_take_turns("turns")
     a_child_has_no_part_in_later_connections("later")
+}
+
+scenarios! { invariant_5_races, "torture_races":
+    copies_come_and_go("copying")
+    two_last_closes("closing")
+    registrations_come_and_go("churning")
+    a_send_that_must_not_wait_beside_one_that_does("beside")
 }
 
 scenarios! { ending, "torture_end":

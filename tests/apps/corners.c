@@ -5,12 +5,18 @@
 // bigselect  select over more descriptors than an fd_set has bits, as "getdtablesize()" programs do
 // handler    a blocking echo that ends by exit(3) in a SIGTERM handler, in the middle of its calls
 // fewfds     no more descriptors than 40, one client at a time; ends at the first error of accept
+// early      epoll; the socket is registered before it listens. Also early-edge, early-oneshot, early-exclusive
+// inherited  epoll in a child; the instance, with the listener in it, is the parent's, which only waits. Also inherited-oneshot
+// lowat      a blocking echo, SO_RCVLOWAT of 1000 set on the listener and on each connection
 // fork       4 threads accept and echo while another forks children that close everything; "children ended" when all did
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +114,60 @@ static void handler(void)
     serve(NULL);
 }
 
+static int early_epoll;
+static uint32_t early_events;
+
+enum { NAME = 0x5eed };
+
+/* The socket is no listener yet, if it is early. */
+static void watch(const char *mode)
+{
+    const char *variant = strchr(mode, '-');
+    early_events = EPOLLIN;
+    if (variant)
+        early_events |= strcmp(variant, "-edge") == 0 ? EPOLLET : strcmp(variant, "-oneshot") == 0 ? EPOLLONESHOT : EPOLLEXCLUSIVE;
+    struct epoll_event event = { .events = early_events, .data.u64 = NAME };
+    check(early_epoll = epoll_create1(0), "epoll_create1");
+    check(epoll_ctl(early_epoll, EPOLL_CTL_ADD, listener, &event), "EPOLL_CTL_ADD");
+}
+
+static void early(void)
+{
+    check(fcntl(listener, F_SETFL, O_NONBLOCK), "F_SETFL");
+    for (;;) {
+        struct epoll_event event;
+        int fd;
+        check(epoll_wait(early_epoll, &event, 1, -1), "epoll_wait");
+        if (event.data.u64 != NAME)
+            abort();
+        while ((fd = accept(listener, NULL, NULL)) >= 0)
+            echo(fd);
+        event.events = early_events;
+        if (early_events & EPOLLONESHOT)
+            check(epoll_ctl(early_epoll, EPOLL_CTL_MOD, listener, &event), "EPOLL_CTL_MOD");
+    }
+}
+
+static void inherited(void)
+{
+    pid_t child = fork();
+    check(child, "fork");
+    if (child == 0)
+        early();
+    waitpid(child, NULL, 0);
+}
+
+static void lowat(void)
+{
+    int low = 1000;
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        check(fd, "accept");
+        check(setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low), "SO_RCVLOWAT");
+        echo(fd);
+    }
+}
+
 static void fewfds(void)
 {
     struct rlimit limit = { 40, 40 };
@@ -145,7 +205,8 @@ int main(int argc, char **argv)
         void (*run)(void);
     } modes[] = {
         { "exclusive", exclusive }, { "stack", stack }, { "bigselect", bigselect },
-        { "handler", handler }, { "fewfds", fewfds }, { "fork", forks },
+        { "handler", handler }, { "fewfds", fewfds }, { "fork", forks }, { "lowat", lowat }, { "early", early }, { "early-edge", early }, { "early-oneshot", early },
+        { "early-exclusive", early }, { "inherited", inherited }, { "inherited-oneshot", inherited },
     };
     int one = 1;
     if (argc != 3)
@@ -155,7 +216,23 @@ int main(int argc, char **argv)
     check(listener = socket(AF_INET, SOCK_STREAM, 0), "socket");
     check(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), "SO_REUSEADDR");
     check(bind(listener, (struct sockaddr *)&addr, sizeof addr), "bind");
+    int low = 1000, wait = 5;
+    socklen_t size = sizeof wait;
+    if (strcmp(argv[1], "lowat") == 0) {
+        check(setsockopt(listener, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low), "SO_RCVLOWAT");
+        check(setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &wait, sizeof wait), "TCP_DEFER_ACCEPT");
+        check(getsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &low, &size), "TCP_DEFER_ACCEPT");
+    }
+    if (strncmp(argv[1], "early", 5) == 0)
+        watch(argv[1]);
     check(listen(listener, 256), "listen");
+    if (strncmp(argv[1], "inherited", 9) == 0)
+        watch(argv[1]);
+    if (strcmp(argv[1], "lowat") == 0) {
+        check(getsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &wait, &size), "TCP_DEFER_ACCEPT");
+        if (wait != low)
+            return 3;
+    }
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             modes[i].run();

@@ -69,8 +69,8 @@ impl Reader {
             if let Some(at) = self.decoder.out.iter().position(|&byte| byte == last) {
                 return self.read_exact(at + 1);
             }
-            done("read a line", self.fill(self.decoder.out.len() + 1));
             assert!(self.end.is_none(), "{:?} instead of {last:02x}", self.end);
+            done("read a line", self.fill(self.decoder.out.len() + 1));
         }
     }
 

@@ -13,6 +13,7 @@ use wslayer::slots::{MAX_FDS, Slot, Slots};
 use wslayer::sys::{Errno, Fd, PeerAddr, Result};
 
 use crate::kernel::Kernel;
+use crate::signals::Section;
 
 /// Zero, so it takes no room in the file, and a page of memory only where descriptors are in use.
 static WORDS: [AtomicU32; MAX_FDS] = [const { AtomicU32::new(0) }; MAX_FDS];
@@ -43,7 +44,11 @@ pub fn concerns(fd: Fd) -> bool {
 
 /// Whether `accept` on `fd` is ours to serve.
 pub fn accepts(fd: Fd) -> bool {
-    SLOTS.get(fd) != Slot::OtherListener && LAYER.get().is_some_and(|layer| layer.accepts(fd))
+    SLOTS.get(fd) != Slot::OtherListener
+        && LAYER.get().is_some_and(|layer| {
+            let _section = Section::enter();
+            layer.accepts(fd)
+        })
 }
 
 /// `fd` is a number that comes or goes without us: what was known of it is void.
@@ -59,6 +64,7 @@ pub fn fresh(fd: Fd) -> Fd {
 #[inline(never)]
 extern "C" fn forget(fd: Fd) {
     if let (0.., Some(layer)) = (fd, LAYER.get()) {
+        let _section = Section::enter();
         layer.forget(fd);
     }
 }
@@ -70,7 +76,7 @@ pub mod watches {
     use libc::{c_int, fd_set, nfds_t, pollfd, size_t};
     use wslayer::poll::is_set;
 
-    use super::{Fd, LAYER, SLOTS, Slot};
+    use super::{Fd, Kernel, LAYER, Layer, SLOTS, Section, Slot};
 
     /// Of select(2).
     ///
@@ -83,7 +89,7 @@ pub mod watches {
         let sets = sets.map(|set| unsafe { words(nfds, set) });
         (0..nfds).any(|fd| {
             let asked = sets.iter().flatten().any(|set| is_set(set, fd as usize));
-            asked && layer.wait_concerns(fd)
+            asked && waits(layer, fd)
         })
     }
 
@@ -120,7 +126,13 @@ pub mod watches {
         }
         // SAFETY: the caller's promise.
         let fds = unsafe { slice::from_raw_parts(fds, n as usize) };
-        fds.iter().any(|poll| poll.fd >= 0 && layer.wait_concerns(poll.fd))
+        fds.iter().any(|poll| poll.fd >= 0 && waits(layer, poll.fd))
+    }
+
+    /// Whether a wait for `fd` needs a look; the first one of all finds out what it is.
+    fn waits(layer: &Layer<Kernel>, fd: Fd) -> bool {
+        let _section = (SLOTS.get(fd) == Slot::Unknown).then(Section::enter);
+        layer.wait_concerns(fd)
     }
 
     /// Whether `n` entries are what `room` bytes hold, as the fortified calls check.
@@ -130,7 +142,10 @@ pub mod watches {
 
     /// Of epoll_ctl(2).
     pub fn registers(fd: Fd) -> bool {
-        LAYER.get().is_some_and(|layer| layer.epoll_ctl_concerns(fd))
+        LAYER.get().is_some_and(|layer| {
+            let _section = Section::enter();
+            layer.epoll_ctl_concerns(fd)
+        })
     }
 
     /// Of epoll_wait(2): any instance that is known, since another thread may register what is ours meanwhile.
@@ -139,10 +154,11 @@ pub mod watches {
     }
 }
 
-/// Runs a call of the layer on `fd`. On success errno is as it was before the call.
+/// Runs a call of the layer on `fd`, in a section. On success errno is as it was before the call.
 #[inline(always)]
 pub fn call<T>(fd: Fd, f: impl FnOnce() -> Result<T>) -> Result<T> {
     let errno = errno();
+    let _section = Section::enter();
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => {
             set_errno(errno);

@@ -56,12 +56,16 @@ macro_rules! resolve {
 mod addresses;
 mod descriptors;
 mod listening;
+mod numbers;
+mod options;
 mod processes;
 mod reading;
+mod signals;
 mod waiting;
 mod writing;
 
 pub use processes::next;
+pub use signals::next_sigaction;
 
 /// Looks up every real function.
 pub fn resolve() {
@@ -69,7 +73,10 @@ pub fn resolve() {
     descriptors::resolve();
     listening::resolve();
     processes::resolve();
+    numbers::resolve();
+    options::resolve();
     reading::resolve();
+    signals::resolve();
     waiting::resolve();
     writing::resolve();
 }

@@ -3,6 +3,7 @@
 //! Not by way of libc's functions of those names: most of them are cancellation points, and a thread that is cancelled there is
 //! unwound, which it cannot be through Rust's frames; and each return behind a system call is mispredicted.
 
+use std::ffi::CString;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::{self, MaybeUninit};
 use std::net::SocketAddr;
@@ -11,13 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use libc::{c_int, epoll_event, iovec, msghdr, pollfd, sigset_t, sockaddr_storage, socklen_t};
+use libc::{c_int, c_uint, epoll_event, iovec, msghdr, pollfd, sigset_t, sockaddr_storage, socklen_t};
 use syscalls::{Sysno, syscall};
 use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
 use crate::companion;
 use crate::glue::{errno, to_timespec};
-use crate::start::log_line;
+use crate::signals;
+use crate::start::{identity, log_line};
 
 /// Our own descriptors go above this part of the descriptor limit, where programs rarely look.
 const HIGH_SHARE: (u64, u64) = (15, 16);
@@ -30,6 +32,10 @@ const SO_COOKIE: c_int = 57;
 
 /// What a bridged program may have sent that its companion has not taken: as much as keeps both at work.
 const PAIR_BUFFER: c_int = 512 * 1024;
+unsafe extern "C" {
+    /// sys/single_threaded.h
+    static __libc_single_threaded: libc::c_char;
+}
 
 /// The real system calls.
 pub struct Kernel {
@@ -54,6 +60,19 @@ macro_rules! call {
     };
 }
 
+impl Kernel {
+    /// Whether a process that is no child of ours runs. One that is dead and that its parent has not waited for does not, but
+    /// kill(2) finds it: pidfd_open(2) tells of the end.
+    fn runs(&self, pid: libc::pid_t) -> bool {
+        // SAFETY: no memory is involved.
+        let Ok(fd) = (unsafe { call!(pidfd_open, pid, 0) }) else { return true };
+        let mut poll = [pollfd { fd: fd as Fd, events: libc::POLLIN, revents: 0 }];
+        let ended = self.poll(&mut poll, Some(Duration::ZERO), None) == Ok(1);
+        let _ = self.close(fd as Fd);
+        !ended
+    }
+}
+
 /// An integer socket option.
 fn option(fd: Fd, level: c_int, name: c_int) -> Result<c_int> {
     let (mut value, mut len) = (0 as c_int, mem::size_of::<c_int>() as socklen_t);
@@ -70,6 +89,13 @@ fn address(name: Sysno, fd: Fd) -> Option<SocketAddr> {
     // SAFETY: the storage was zeroed, so all of it is initialized.
     let bytes = unsafe { std::slice::from_raw_parts(addr.as_ptr().cast::<u8>(), 28) };
     PeerAddr::new(bytes).socket_addr()
+}
+
+/// An integer socket option to be set.
+fn set_option(fd: Fd, level: c_int, name: c_int, value: c_int) -> Result<()> {
+    let len = mem::size_of::<c_int>() as socklen_t;
+    // SAFETY: the option is an int, and `value` is one.
+    unsafe { call!(setsockopt, fd, level, name, &raw const value, len) }.map(drop)
 }
 
 fn message(iov: *mut iovec, count: usize) -> msghdr {
@@ -109,6 +135,28 @@ impl Sys for Kernel {
         let msg = message(bufs.as_ptr().cast_mut().cast(), bufs.len());
         // SAFETY: IoSlice has the layout of iovec, and each is readable; sendmsg does not write to them.
         unsafe { call!(sendmsg, fd, &raw const msg, flags) }
+    }
+
+    fn send_waiting(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
+        // The slices are readable, as in `send_vectored`.
+        signals::send(fd, &message(bufs.as_ptr().cast_mut().cast(), bufs.len()), flags)
+    }
+
+    fn outside<T>(&self, f: impl FnOnce() -> T) -> T {
+        signals::outside(f)
+    }
+
+    fn wait_word(&self, word: &AtomicU32, value: u32) -> Result<()> {
+        // SAFETY: `word` is a word; no time limit.
+        match unsafe { call!(futex, word.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, value, 0) } {
+            Ok(_) | Err(Errno(libc::EAGAIN)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn wake_word(&self, word: &AtomicU32) {
+        // SAFETY: the kernel takes the address for a name.
+        let _ = unsafe { call!(futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, c_int::MAX) };
     }
 
     fn send_queue(&self, fd: Fd) -> Result<(usize, usize)> {
@@ -156,6 +204,11 @@ impl Sys for Kernel {
         unsafe { call!(close, fd) }.map(drop)
     }
 
+    fn close_range(&self, first: c_uint, last: c_uint, flags: c_uint) -> Result<()> {
+        // SAFETY: the program asked for it, or nothing has these numbers.
+        unsafe { call!(close_range, first, last, flags) }.map(drop)
+    }
+
     fn dup_to(&self, old: Fd, new: Fd, flags: Option<c_int>) -> Result<Fd> {
         if old == new && flags.is_none() {
             // Which dup3(2) refuses; and not every machine has dup2(2).
@@ -186,10 +239,15 @@ impl Sys for Kernel {
     }
 
     fn defer_accept(&self, fd: Fd, time: Duration) -> Result<()> {
+        if option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT)? != 0 {
+            return Ok(());
+        }
         let secs = c_int::try_from(time.as_secs()).unwrap_or(c_int::MAX);
-        let len = mem::size_of::<c_int>() as socklen_t;
-        // SAFETY: the option is an int, and `secs` is one.
-        unsafe { call!(setsockopt, fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, &raw const secs, len) }.map(drop)
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, secs)
+    }
+
+    fn reset_low_water(&self, fd: Fd) -> Result<()> {
+        set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 1)
     }
 
     fn receive_timeout(&self, fd: Fd) -> Option<Duration> {
@@ -247,6 +305,24 @@ impl Sys for Kernel {
         unsafe { call!(epoll_pwait, epoll, at, len, millis, pointer(mask), MASK) }
     }
 
+    fn fdinfo(&self, fd: Fd) -> Vec<u8> {
+        let (mut text, mut buf) = (Vec::new(), [0; 1024]);
+        let Ok(path) = CString::new(format!("/proc/self/fdinfo/{fd}")) else { return text };
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+        // SAFETY: the path is a C string.
+        let Ok(file) = (unsafe { call!(openat, libc::AT_FDCWD, path.as_ptr(), flags) }) else { return text };
+        // SAFETY: `buf` is writable for its length.
+        while let Ok(n @ 1..) = unsafe { call!(read, file, buf.as_mut_ptr(), buf.len()) } {
+            text.extend_from_slice(buf.get(..n).unwrap_or_default());
+        }
+        let _ = self.close(file as Fd);
+        text
+    }
+
+    fn inode(&self, fd: Fd) -> Option<u64> {
+        identity(fd).map(|(_, inode)| inode)
+    }
+
     fn timer_create(&self) -> Result<Fd> {
         let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
         // SAFETY: no memory is involved.
@@ -294,6 +370,11 @@ impl Sys for Kernel {
         unsafe { libc::pthread_self() }
     }
 
+    fn is_single_threaded(&self) -> bool {
+        // SAFETY: libc writes it when a thread is made or ends, and a byte is read whole.
+        unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
+    }
+
     fn is_alive(&self, pid: libc::pid_t) -> bool {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -302,8 +383,11 @@ impl Sys for Kernel {
             if libc::kill(pid, 0) != 0 && errno() == libc::ESRCH {
                 return false;
             }
-            let waited = call!(waitid, libc::P_PID, pid, info.as_mut_ptr(), options, 0);
-            waited.is_err() || info.assume_init().si_pid() == 0
+            match call!(waitid, libc::P_PID, pid, info.as_mut_ptr(), options, 0) {
+                Ok(_) => info.assume_init().si_pid() == 0,
+                // No child of ours: a relative.
+                Err(_) => self.runs(pid),
+            }
         }
     }
 

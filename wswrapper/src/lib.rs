@@ -2,8 +2,10 @@
 //! endpoints.
 //!
 //! Only hooks live here, and what stands between them and C: `hooks` has one for each libc function that is
-//! interposed, `ours` is what they call for a descriptor of ours, `leaving` for one that leaves us, `glue` turns pointers into slices and results into
-//! errno, `kernel` makes the layer's system calls, `companion` starts the process that speaks for a connection which leaves us, `start` is what happens when the library is loaded. What a call *means* is decided in `wslayer`.
+//! interposed, `ours` is what they call for a descriptor of ours, `leaving` for a connection that leaves us, `glue` turns
+//! pointers into slices and results into errno, `kernel` makes the layer's system calls, `companion` starts the process that
+//! speaks for a connection which has left, `signals` keeps signal handlers out of the middle of a call, `start` is what happens
+//! when the library is loaded. What a call *means* is decided in `wslayer`.
 //!
 //! A panic never crosses into the program, and never makes a call happen twice: `redhook` would answer a panic by calling
 //! the real function again, so the glue catches first, ends the connection and reports `EIO`.
@@ -14,4 +16,5 @@ mod hooks;
 mod kernel;
 mod leaving;
 mod ours;
+mod signals;
 mod start;

@@ -14,6 +14,9 @@ use wslayer::wait::Limits;
 use crate::glue::{self, LAYER, call, check, count, fail, fresh, int, size, unit, watches};
 use crate::kernel::Kernel;
 
+pub mod numbers;
+pub mod options;
+
 /// A call of the layer; there is one, or no descriptor would concern us.
 fn layer<T>(fd: c_int, f: impl FnOnce(&Layer<Kernel>) -> wslayer::sys::Result<T>) -> wslayer::sys::Result<T> {
     match LAYER.get() {

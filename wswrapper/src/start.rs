@@ -15,6 +15,7 @@ use crate::companion;
 use crate::glue::{LAYER, SLOTS, errno, set_errno};
 use crate::hooks;
 use crate::kernel::Kernel;
+use crate::signals::{self, Section};
 
 /// Runs when the library is loaded, before the program.
 #[used]
@@ -23,7 +24,7 @@ static START: extern "C" fn() = start;
 
 thread_local! {
     /// What is locked between the two sides of a fork, in the thread that forks.
-    static FORKING: RefCell<Option<ForkGuard<'static>>> = const { RefCell::new(None) };
+    static FORKING: RefCell<Option<(ForkGuard<'static>, Section)>> = const { RefCell::new(None) };
 }
 
 /// Where log lines go.
@@ -62,6 +63,7 @@ fn wrap(config: Config) {
     }
     companion::prepare(&config);
     let _ = LAYER.set(Box::new(Layer::new(Kernel::new(), SLOTS, config)));
+    signals::adopt_all();
     // SAFETY: the handlers are functions of this library, which is never unloaded.
     unsafe {
         libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child));
@@ -78,24 +80,27 @@ fn complain(line: &str) {
 
 unsafe extern "C" fn before_fork() {
     if let Some(layer) = LAYER.get() {
+        let section = Section::enter();
         let guard = layer.before_fork();
-        let _ = FORKING.try_with(|forking| forking.replace(Some(guard)));
+        let _ = FORKING.try_with(|forking| forking.replace(Some((guard, section))));
     }
 }
 
 unsafe extern "C" fn in_parent() {
-    let _ = FORKING.try_with(|forking| forking.take());
+    // What is taken out is dropped when the cell is free again: a handler may run then, and fork.
+    drop(FORKING.try_with(|forking| forking.take()));
 }
 
 unsafe extern "C" fn in_child() {
     let guard = FORKING.try_with(|forking| forking.take());
-    if let (Some(layer), Ok(Some(guard))) = (LAYER.get(), guard) {
+    if let (Some(layer), Ok(Some((guard, _section)))) = (LAYER.get(), guard) {
         layer.in_child(guard);
     }
 }
 
 extern "C" fn at_exit() {
     if let Some(layer) = LAYER.get() {
+        let _section = Section::enter();
         let _ = catch_unwind(AssertUnwindSafe(|| layer.at_exit()));
     }
 }
@@ -106,7 +111,7 @@ pub fn logs_to_stderr() -> bool {
 }
 
 /// Which file a descriptor is.
-fn identity(fd: c_int) -> Option<(libc::dev_t, libc::ino_t)> {
+pub fn identity(fd: c_int) -> Option<(libc::dev_t, libc::ino_t)> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: fstat fills `stat` where it succeeds.
     unsafe {

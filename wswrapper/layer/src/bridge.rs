@@ -322,7 +322,7 @@ impl<S: Sys> Layer<S> {
 
     /// All epoll instances, locked, in the order in which a fork takes them.
     fn watchers(&self) -> Vec<Watcher<'_>> {
-        let mut instances: Vec<(u32, Fd)> = (0..=self.highest_epoll.load(Ordering::Relaxed))
+        let mut instances: Vec<(u32, Fd)> = (0..=self.top.load(Ordering::Relaxed))
             .filter_map(|fd| match self.slots.get(fd) {
                 Slot::Epoll(index) => Some((index, fd)),
                 _ => None,

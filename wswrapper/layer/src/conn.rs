@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use wsproto::{Dialect, Encoding, Receiver, Sender};
 
 use crate::hub::Agreed;
-use crate::lock::{Condvar, Mutex};
+use crate::lock::Mutex;
 use crate::owners::Owners;
 use crate::slots::Recycle;
 use crate::sys::{Errno, PeerAddr};
@@ -24,8 +24,8 @@ pub struct Conn {
     pub taken: AtomicU32,
     /// The way out.
     pub send: Mutex<Send>,
-    /// Wakes those who wait for [`Send::busy`] to end.
-    pub idle: Condvar,
+    /// Counts the ends of [`Send::busy`]: what those wait for who want to send.
+    pub idle: AtomicU32,
     flags: AtomicU8,
 }
 
@@ -166,7 +166,7 @@ impl Default for Conn {
             receive: Mutex::default(),
             taken: AtomicU32::new(0),
             send: Mutex::default(),
-            idle: Condvar::default(),
+            idle: AtomicU32::new(0),
             flags: AtomicU8::new(0),
         }
     }

@@ -4,7 +4,7 @@
 //! the program's data, because an event says nothing but its data, and the descriptor is needed. A listener is registered
 //! twice: itself, and its hub of handshakes, with the same events.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use libc::{
@@ -28,6 +28,8 @@ pub struct Epoll {
     /// Registrations of wrapped descriptors, by number. One stays after its descriptor was closed, as the kernel's own
     /// does while the connection lives on elsewhere; the number's next registration replaces it.
     pub registered: Mutex<Registered>,
+    /// The instance is that of the process that this one was forked from, too.
+    pub inherited: AtomicBool,
     generation: AtomicU32,
 }
 
@@ -37,9 +39,12 @@ pub type Registered = FxHashMap<Fd, Registration>;
 /// One registration of the program's.
 #[derive(Clone, Copy)]
 pub struct Registration {
-    pub(crate) target: Slot,
-    pub(crate) events: u32,
-    pub(crate) data: u64,
+    /// What the descriptor stood for.
+    pub target: Slot,
+    /// What the program waits for;
+    pub events: u32,
+    /// and by what name.
+    pub data: u64,
     generation: u32,
 }
 
@@ -74,6 +79,7 @@ impl Token {
 impl Recycle for Epoll {
     fn recycle(&self) {
         *self.registered.lock() = Registered::default();
+        self.inherited.store(false, Ordering::Relaxed);
     }
 }
 
@@ -81,7 +87,9 @@ impl<S: Sys> Layer<S> {
     /// `fd` is a fresh epoll instance.
     pub fn epoll_created(&self, fd: Fd) {
         self.forget(fd);
-        self.adopt_epoll(fd, Slot::Unknown);
+        if !self.is_vfork_child() {
+            self.adopt_epoll(fd, Slot::Unknown);
+        }
     }
 
     fn adopt_epoll(&self, fd: Fd, current: Slot) {
@@ -89,7 +97,7 @@ impl<S: Sys> Layer<S> {
             epoll.fds.store(1, Ordering::Release);
             let index = epoll.keep();
             if self.slots.exchange(fd, current, Slot::Epoll(index)) {
-                self.highest_epoll.fetch_max(fd, Ordering::Relaxed);
+                self.mark(fd);
             } else {
                 self.epolls.release(index);
             }
@@ -129,7 +137,8 @@ impl<S: Sys> Layer<S> {
         else {
             return self.sys.epoll_ctl(epoll_fd, op, fd, event);
         };
-        let hub = self.listener(fd).and_then(|listener| self.hub_fd(&listener));
+        let inherited = epoll.inherited.load(Ordering::Relaxed);
+        let hub = self.listener(fd).filter(|_| !inherited).and_then(|listener| self.hub_fd(&listener));
         // The lock is held across the call, which does not block: an event of the registration finds it here.
         let mut registered = epoll.registered.lock();
         let Some(event) = event.filter(|_| op != EPOLL_CTL_DEL) else {
@@ -163,12 +172,16 @@ impl<S: Sys> Layer<S> {
     /// Those of epoll_wait(2).
     pub fn epoll_wait(&self, epoll_fd: Fd, events: &mut [epoll_event], limits: Limits<'_>) -> Result<usize> {
         let Some(epoll) = self.epoll(epoll_fd) else {
-            return self.sys.epoll_wait(epoll_fd, events, limits.timeout, limits.mask);
+            return self.sys.outside(|| self.sys.epoll_wait(epoll_fd, events, limits.timeout, limits.mask));
         };
         self.ring();
+        if epoll.inherited.load(Ordering::Relaxed) {
+            return self.wait_inherited(epoll_fd, &epoll, events, limits);
+        }
         let deadline = Deadline::after(&self.sys, limits.timeout);
         loop {
-            let n = self.sys.epoll_wait(epoll_fd, events, deadline.remaining(&self.sys), limits.mask)?;
+            let left = deadline.remaining(&self.sys);
+            let n = self.sys.outside(|| self.sys.epoll_wait(epoll_fd, events, left, limits.mask))?;
             if n == 0 {
                 return Ok(0);
             }
@@ -180,9 +193,19 @@ impl<S: Sys> Layer<S> {
         }
     }
 
+    /// The data that stands for a registration of `fd`.
+    pub(crate) fn token(&self, fd: Fd, registration: &Registration) -> u64 {
+        Token { fd, generation: registration.generation, hub: false }.pack(self.magic)
+    }
+
+    /// Whether `data` is such data.
+    pub(crate) fn is_token(&self, data: u64) -> bool {
+        Token::unpack(data, self.magic).is_some()
+    }
+
     /// Gives the events the program's data, drops the false ones, and returns how many are left, at the front.
     #[inline(always)]
-    fn translate(&self, epoll_fd: Fd, epoll: &Epoll, events: &mut [epoll_event]) -> usize {
+    pub(crate) fn translate(&self, epoll_fd: Fd, epoll: &Epoll, events: &mut [epoll_event]) -> usize {
         let mut kept = 0;
         for i in 0..events.len() {
             let Some(mut event) = events.get(i).copied() else {

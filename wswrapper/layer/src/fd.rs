@@ -39,8 +39,11 @@ impl<S: Sys> Layer<S> {
 
     /// `fd` was made by a call that knows nothing of us, or is about to be closed as something that is none of ours:
     /// whatever was known of the number is void.
+    ///
+    /// A vfork(2) child has numbers of its own, and no tables: there the number says nothing of the parent's.
     pub fn forget(&self, fd: Fd) {
         if self.slots.get(fd) != Slot::Unknown
+            && !self.is_vfork_child()
             && let Some(slot) = self.slots.replace(fd, Slot::Unknown)
         {
             self.drop_slot(slot);
@@ -157,6 +160,7 @@ impl<S: Sys> Layer<S> {
     pub(crate) fn private(&self, fd: Fd) -> Fd {
         let fd = self.sys.move_high(fd);
         self.slots.replace(fd, Slot::Private);
+        self.mark(fd);
         fd
     }
 
@@ -167,7 +171,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// A vfork(2) child runs in our memory but is another process.
-    pub(crate) fn is_vfork_child(&self) -> bool {
+    pub fn is_vfork_child(&self) -> bool {
         self.sys.pid() != self.pid.load(Ordering::Relaxed)
     }
 
@@ -213,9 +217,6 @@ impl<S: Sys> Layer<S> {
         };
         if shared {
             self.note(new);
-            if matches!(slot, Slot::Epoll(_)) {
-                self.highest_epoll.fetch_max(new, Ordering::Relaxed);
-            }
             // What another thread put there meanwhile is gone with its number; beyond the numbers that can be tracked it is
             // this one that goes.
             self.drop_slot(self.slots.replace(new, slot).unwrap_or(slot));

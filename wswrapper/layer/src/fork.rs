@@ -23,7 +23,7 @@ use crate::sys::Sys;
 pub struct ForkGuard<'a> {
     _pools: [MutexGuard<'a, Free>; 3],
     conns: Vec<(MutexGuard<'a, Receive>, MutexGuard<'a, Send>, Ref<'a, Conn>)>,
-    _epolls: Vec<(MutexGuard<'a, Registered>, Ref<'a, Epoll>)>,
+    epolls: Vec<(MutexGuard<'a, Registered>, Ref<'a, Epoll>)>,
     hubs: Vec<(MutexGuard<'a, Hub>, Ref<'a, Listener>)>,
 }
 
@@ -55,7 +55,7 @@ impl<S: Sys> Layer<S> {
             }
         }
         let pools = [self.listeners.lock(), self.epolls.lock(), self.conns.lock()];
-        ForkGuard { _pools: pools, conns, _epolls: epolls, hubs }
+        ForkGuard { _pools: pools, conns, epolls, hubs }
     }
 
     /// In the child: handshakes in progress are the parent's, and so is a frame that another thread is sending.
@@ -63,6 +63,9 @@ impl<S: Sys> Layer<S> {
         self.pid.store(self.sys.pid(), Ordering::Relaxed);
         for (hub, _) in &mut guard.hubs {
             self.dissolve(hub);
+        }
+        for (_, epoll) in &guard.epolls {
+            epoll.inherited.store(true, Ordering::Relaxed);
         }
         for (_, send, _) in &mut guard.conns {
             if let Some(owners) = &send.owners {
@@ -78,6 +81,9 @@ impl<S: Sys> Layer<S> {
     ///
     /// It may do so in a signal handler, in the middle of a call of ours: what is locked is left alone.
     pub fn at_exit(&self) {
+        if self.is_vfork_child() {
+            return;
+        }
         for fd in 0..=self.highest.load(Ordering::Relaxed) {
             let Some(conn) = self.conn(fd) else { continue };
             let free = conn.receive.try_lock().is_some() && conn.send.try_lock().is_some();

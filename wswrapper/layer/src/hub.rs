@@ -215,6 +215,7 @@ impl<S: Sys> Layer<S> {
             let _ = self.sys.close(fd);
             return;
         }
+        self.mark(fd);
         let deadline = self.sys.now().saturating_add(self.config.handshake_timeout);
         let stage = Stage::Asking(Box::new(Handshake::new()));
         let pending = Pending { fd, peer, deadline, nonblock, watched: false, stage };

@@ -22,6 +22,7 @@ pub mod bridge;
 pub mod bridged;
 pub mod config;
 pub mod conn;
+mod earlier;
 pub mod epoll;
 mod fd;
 pub mod fork;
@@ -30,9 +31,11 @@ mod iov;
 pub mod listen;
 mod lock;
 mod log;
+mod options;
 pub mod owners;
 mod peek;
 pub mod poll;
+mod range;
 pub mod ready;
 mod recv;
 mod scratch;
@@ -70,10 +73,10 @@ pub struct Layer<S> {
     told: Mutex<Vec<u16>>,
     /// The highest number that a connection or a listener ever had.
     highest: AtomicI32,
-    /// The highest number that an epoll instance ever had.
-    highest_epoll: AtomicI32,
     /// Copies of connections that vfork(2) children made.
     copies: lock::Mutex<Vec<bridge::Copied>>,
+    /// The highest number that anything was ever known of.
+    top: AtomicI32,
     /// The upper half of our epoll data.
     magic: u32,
 }
@@ -93,8 +96,8 @@ impl<S: Sys> Layer<S> {
             ready: AtomicUsize::new(0),
             told: Mutex::default(),
             highest: AtomicI32::new(-1),
-            highest_epoll: AtomicI32::new(-1),
             copies: lock::Mutex::default(),
+            top: AtomicI32::new(-1),
             magic,
         }
     }
@@ -113,6 +116,14 @@ impl<S: Sys> Layer<S> {
     /// `fd` is a connection or a listener.
     pub(crate) fn note(&self, fd: Fd) {
         self.highest.fetch_max(fd, Ordering::Relaxed);
+        self.mark(fd);
+    }
+
+    /// Something is known of `fd`.
+    pub(crate) fn mark(&self, fd: Fd) {
+        if self.top.load(Ordering::Relaxed) < fd {
+            self.top.fetch_max(fd, Ordering::Relaxed);
+        }
     }
 
     /// Whether there has been any connection or listener.

@@ -86,10 +86,13 @@ impl<S: Sys> Layer<S> {
                     // A hint to the kernel: without it more handshakes are pending. A silent client shows up after this
                     // time all the same.
                     let _ = self.sys.defer_accept(fd, DEFER);
+                    // It is the socket's in bytes of frames, and would keep a short request, a ping or a Close from us.
+                    let _ = self.sys.reset_low_water(fd);
                     let index = listener.keep();
                     if self.slots.exchange(fd, current, Slot::Listener(index)) {
                         self.note(fd);
                         self.log_port(port);
+                        self.adopt_registrations(fd);
                     } else {
                         self.listeners.release(index);
                     }
@@ -99,6 +102,7 @@ impl<S: Sys> Layer<S> {
         };
         // If it is something else by now, another thread knows better.
         self.slots.exchange(fd, current, slot);
+        self.mark(fd);
     }
 
     /// accept4(2) on a wrapped listener: the next connection whose handshake is done, and its client's address.
@@ -129,7 +133,8 @@ impl<S: Sys> Layer<S> {
             let limit = self.sys.receive_timeout(fd);
             let deadline = *deadline.get_or_insert_with(|| Deadline::after(&self.sys, limit));
             let event = |fd| pollfd { fd, events: POLLIN, revents: 0 };
-            match self.sys.poll(&mut [event(fd), event(hub_fd)], deadline.remaining(&self.sys), None) {
+            let mut polls = [event(fd), event(hub_fd)];
+            match self.sys.outside(|| self.sys.poll(&mut polls, deadline.remaining(&self.sys), None)) {
                 Ok(0) => return Err(Errno(libc::EAGAIN)),
                 Ok(_) => {}
                 // accept would go on, poll never does, signal(7).

@@ -31,19 +31,3 @@ impl<T> Mutex<T> {
         }
     }
 }
-
-/// A condition variable for such a mutex.
-#[derive(Debug, Default)]
-pub struct Condvar(std::sync::Condvar);
-
-impl Condvar {
-    /// Unlocks, waits to be notified, and locks again; may wake without cause.
-    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes all who wait.
-    pub fn notify_all(&self) {
-        self.0.notify_all();
-    }
-}

@@ -81,7 +81,7 @@ impl<S: Sys> Layer<S> {
         let deadline = Deadline::after(&self.sys, limits.timeout);
         let own = fds.len().saturating_sub(hubs);
         loop {
-            if self.sys.poll(fds, deadline.remaining(&self.sys), limits.mask)? == 0 {
+            if self.sys.outside(|| self.sys.poll(fds, deadline.remaining(&self.sys), limits.mask))? == 0 {
                 return Ok(0);
             }
             let (own, hubs) = fds.split_at_mut(own);

@@ -50,7 +50,7 @@ impl<S: Sys> Layer<S> {
             return Err(Errno(libc::EINVAL));
         }
         if flags & libc::MSG_ERRQUEUE != 0 || bufs.iter().all(|buf| buf.is_empty()) {
-            return self.sys.recv_vectored(fd, bufs, flags);
+            return self.sys.outside(|| self.sys.recv_vectored(fd, bufs, flags));
         }
         let cursor = &mut Cursor::new(bufs);
         let received = if flags & libc::MSG_PEEK != 0 {
@@ -68,10 +68,10 @@ impl<S: Sys> Layer<S> {
 
     /// The call on a number that is none of ours any more.
     fn receive_plain(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
-        match self.sys.recv_vectored(fd, bufs, flags) {
+        self.sys.outside(|| match self.sys.recv_vectored(fd, bufs, flags) {
             Err(Errno(libc::ENOTSOCK)) if flags == 0 => self.sys.read_vectored(fd, bufs),
             result => result,
-        }
+        })
     }
 
     /// Reads until the buffers are full, or the kernel has no more and something was delivered.

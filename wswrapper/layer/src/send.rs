@@ -8,6 +8,7 @@
 //! writers out meanwhile.
 
 use std::io::IoSlice;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, POLLOUT, c_int, pollfd};
@@ -17,7 +18,7 @@ use crate::conn::{Conn, Receive, Send};
 use crate::iov::{PIECES, tail, total};
 use crate::lock::MutexGuard;
 use crate::scratch::{SMALL, Scratch};
-use crate::sys::{Errno, Fd, Result, Sys};
+use crate::sys::{Errno, Fd, RESTART, Result, Sys};
 
 /// Payload that is collected from several buffers of the program into one base64 frame; its encoding fits beside it.
 const GATHER: usize = 32 * 1024;
@@ -55,7 +56,7 @@ impl<S: Sys> Layer<S> {
         }
         let len = total(bufs);
         if len == 0 {
-            return self.sys.send_vectored(fd, bufs, flags);
+            return self.sys.outside(|| self.sys.send_vectored(fd, bufs, flags));
         }
         let mut done = 0;
         while done < len {
@@ -73,6 +74,8 @@ impl<S: Sys> Layer<S> {
                     self.forget(fd);
                     return self.send_plain(fd, bufs, flags);
                 }
+                // The handler runs, and the call goes on; anything may have been sent meanwhile.
+                Err(RESTART) if done == 0 => self.sys.outside(|| ()),
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }
@@ -82,10 +85,34 @@ impl<S: Sys> Layer<S> {
 
     /// The call on a number that is none of ours any more.
     fn send_plain(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
-        match self.sys.send_vectored(fd, bufs, flags) {
+        self.sys.outside(|| match self.sys.send_vectored(fd, bufs, flags) {
             Err(Errno(libc::ENOTSOCK)) if flags == 0 => self.sys.write_vectored(fd, bufs),
             result => result,
+        })
+    }
+
+    /// Waits until another thread is done with its wait in the kernel, as far as this call knows.
+    #[cold]
+    #[inline(never)]
+    fn await_idle<'a>(&self, conn: &'a Conn, mut send: MutexGuard<'a, Send>) -> Result<MutexGuard<'a, Send>> {
+        send.waiting += 1;
+        let seen = conn.idle.load(Ordering::Relaxed);
+        drop(send);
+        let waited = self.sys.outside(|| self.sys.wait_word(&conn.idle, seen));
+        let mut send = conn.send.lock();
+        send.waiting -= 1;
+        waited.map(|()| send)
+    }
+
+    /// The wait of this thread is over.
+    fn end_wait<'a>(&self, conn: &'a Conn) -> MutexGuard<'a, Send> {
+        let mut send = conn.send.lock();
+        send.busy = None;
+        conn.idle.fetch_add(1, Ordering::Relaxed);
+        if send.waiting > 0 {
+            self.sys.wake_word(&conn.idle);
         }
+        send
     }
 
     /// Sends one frame of the bytes behind the first `done`, or what an open frame still lacks.
@@ -94,13 +121,11 @@ impl<S: Sys> Layer<S> {
         let mut send = conn.send.lock();
         while let Some(owner) = send.busy {
             if owner == self.sys.thread() || !self.waits(fd, flags)? {
-                // A signal handler interrupted this thread's own wait, or jumped out of it; or there is no room, which is why
-                // the other waits, and this call must not.
+                // A signal handler that was set by a raw system call interrupted this thread's own wait; or there is no room,
+                // which is why the other waits, and this call must not.
                 return Err(Errno(libc::EAGAIN));
             }
-            send.waiting += 1;
-            send = conn.idle.wait(send);
-            send.waiting -= 1;
+            send = self.await_idle(conn, send)?;
         }
         if send.encoder.is_closing() {
             return Err(self.broken_pipe(fd, &send, flags));
@@ -243,12 +268,8 @@ impl<S: Sys> Layer<S> {
         let from = usize::from(head.is_empty());
         send.busy = Some(self.sys.thread());
         drop(send);
-        let sent = self.sys.send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
-        let mut send = conn.send.lock();
-        send.busy = None;
-        if send.waiting > 0 {
-            conn.idle.notify_all();
-        }
+        let sent = self.sys.send_waiting(fd, pieces.get(from..=count).unwrap_or_default(), flags);
+        let mut send = self.end_wait(conn);
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
         (judge(sent, reported, head.len() + len), send)
     }
@@ -271,12 +292,8 @@ impl<S: Sys> Layer<S> {
         send.busy = Some(self.sys.thread());
         drop(send);
         let out = out.get(..len).unwrap_or_default();
-        let sent = if len == 0 { Ok(0) } else { self.sys.send_vectored(fd, &[IoSlice::new(out)], flags) };
-        let mut send = conn.send.lock();
-        send.busy = None;
-        if send.waiting > 0 {
-            conn.idle.notify_all();
-        }
+        let sent = if len == 0 { Ok(0) } else { self.sys.send_waiting(fd, &[IoSlice::new(out)], flags) };
+        let mut send = self.end_wait(conn);
         let reported = send.encoder.transmitted_encoded(sent.unwrap_or(0), out);
         (judge(sent, reported, len), send)
     }

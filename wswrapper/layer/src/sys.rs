@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use libc::{c_int, epoll_event, pollfd, sigset_t};
+use libc::{c_int, c_uint, epoll_event, pollfd, sigset_t};
 
 /// A file descriptor, as libc has it.
 pub type Fd = c_int;
@@ -19,6 +19,9 @@ pub type Fd = c_int;
 /// The error number of a failed call, errno(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub c_int);
+
+/// `ERESTARTSYS` of the kernel, which no program sees: see [`Sys::send_waiting`].
+pub const RESTART: Errno = Errno(512);
 
 /// The result of a system call.
 pub type Result<T> = std::result::Result<T, Errno>;
@@ -111,6 +114,20 @@ pub trait Sys: Sync {
     fn send(&self, fd: Fd, bytes: &[u8], flags: c_int) -> Result<usize>;
     /// sendmsg(2) without control data.
     fn send_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize>;
+    /// sendmsg(2) that may wait. It may be interrupted by signals, but their handlers run only after the call of the layer, or
+    /// [`Sys::outside`]: what was sent can be accounted for. [`RESTART`] means that nothing was sent, and that the kernel would go
+    /// on after the handler.
+    fn send_waiting(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize>;
+    /// Runs `f`, which waits, so that signal handlers run meanwhile, and first those that had to wait. No lock is held: the
+    /// handler may call us, or leave by siglongjmp(3).
+    fn outside<T>(&self, f: impl FnOnce() -> T) -> T;
+    /// futex(2) `FUTEX_WAIT`: waits while `word` is `value`, or until [`Sys::wake_word`].
+    ///
+    /// # Errors
+    /// `EINTR`, unless the handler restarts calls.
+    fn wait_word(&self, word: &AtomicU32, value: u32) -> Result<()>;
+    /// futex(2) `FUTEX_WAKE`: wakes all who wait.
+    fn wake_word(&self, word: &AtomicU32);
     /// getsockopt(2) `SO_MEMINFO`: bytes in the send queue, and how many the kernel lets there be.
     fn send_queue(&self, fd: Fd) -> Result<(usize, usize)>;
     /// readv(2), for a number that turns out to be no socket any more.
@@ -123,6 +140,8 @@ pub trait Sys: Sync {
     fn shutdown(&self, fd: Fd, how: c_int) -> Result<()>;
     /// close(2).
     fn close(&self, fd: Fd) -> Result<()>;
+    /// close_range(2).
+    fn close_range(&self, first: c_uint, last: c_uint, flags: c_uint) -> Result<()>;
     /// dup3(2), or dup2(2) where `flags` is `None`.
     fn dup_to(&self, old: Fd, new: Fd, flags: Option<c_int>) -> Result<Fd>;
     /// fcntl(2) with an integer argument.
@@ -132,8 +151,11 @@ pub trait Sys: Sync {
     /// The local port of a TCP socket that listens; `None` for everything else (getsockopt(2) `SO_ACCEPTCONN`,
     /// getsockname(2)).
     fn listening_port(&self, fd: Fd) -> Option<u16>;
-    /// setsockopt(2) `TCP_DEFER_ACCEPT`: a connection shows up once its client has sent something.
+    /// setsockopt(2) `TCP_DEFER_ACCEPT`, unless the program has set it: a connection shows up once its client has sent
+    /// something.
     fn defer_accept(&self, fd: Fd, time: Duration) -> Result<()>;
+    /// setsockopt(2) `SO_RCVLOWAT` to 1, the default.
+    fn reset_low_water(&self, fd: Fd) -> Result<()>;
     /// getsockopt(2) `SO_RCVTIMEO`; `None` when there is no limit.
     fn receive_timeout(&self, fd: Fd) -> Option<Duration>;
     /// ppoll(2).
@@ -150,6 +172,10 @@ pub trait Sys: Sync {
         timeout: Option<Duration>,
         mask: Option<&sigset_t>,
     ) -> Result<usize>;
+    /// The text of `/proc/self/fdinfo/FD`, proc(5); empty without it.
+    fn fdinfo(&self, fd: Fd) -> Vec<u8>;
+    /// The inode of an open file, fstat(2).
+    fn inode(&self, fd: Fd) -> Option<u64>;
     /// timerfd_create(2): monotonic, non-blocking, close-on-exec.
     fn timer_create(&self) -> Result<Fd>;
     /// timerfd_settime(2): readable from the absolute time `at` on; `None` disarms.
@@ -162,7 +188,10 @@ pub trait Sys: Sync {
     fn pid(&self) -> libc::pid_t;
     /// pthread_self(3).
     fn thread(&self) -> u64;
-    /// Whether the process `pid` runs: kill(2) with signal 0 finds it, and waitid(2) does not find it dead.
+    /// Whether this process has had no second thread.
+    fn is_single_threaded(&self) -> bool;
+    /// Whether the process `pid` runs: kill(2) with signal 0 finds it, and waitid(2), or pidfd_open(2)
+    /// where it is no child, does not find it dead.
     fn is_alive(&self, pid: libc::pid_t) -> bool;
     /// Whether a system call that a signal handler interrupted would have been restarted: every handler that is
     /// installed has `SA_RESTART`, signal(7).

@@ -53,13 +53,17 @@ impl PeekWait {
                 }
             }
         }
-        sys.recv(fd, buf, libc::MSG_PEEK | flags & (libc::MSG_DONTWAIT | libc::MSG_WAITALL))
+        let look = libc::MSG_PEEK | flags & (libc::MSG_DONTWAIT | libc::MSG_WAITALL);
+        if flags & libc::MSG_DONTWAIT != 0 {
+            return sys.recv(fd, buf, look);
+        }
+        sys.outside(|| sys.recv(fd, buf, look))
     }
 }
 
 /// Waits until `fd` is readable; false when the time is over.
 fn poll_one(sys: &impl Sys, fd: Fd, timeout: Option<Duration>) -> Result<bool> {
-    Ok(sys.poll(&mut [pollfd { fd, events: POLLIN, revents: 0 }], timeout, None)? > 0)
+    Ok(sys.outside(|| sys.poll(&mut [pollfd { fd, events: POLLIN, revents: 0 }], timeout, None))? > 0)
 }
 
 /// What the waiting calls apply in each of their waits.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libc::{
     EAGAIN, EBADF, EPIPE, EPOLLIN, EPOLLONESHOT, EPOLLOUT, MSG_DONTWAIT, MSG_PEEK, O_NONBLOCK, POLLIN, POLLNVAL,
-    POLLOUT, SHUT_RD, SHUT_RDWR, SHUT_WR, c_int, c_short, epoll_event, pollfd, sigset_t,
+    POLLOUT, SHUT_RD, SHUT_RDWR, SHUT_WR, c_int, c_short, c_uint, epoll_event, pollfd, sigset_t,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -221,6 +221,20 @@ impl Sys for Script {
         Ok(n)
     }
 
+    fn send_waiting(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
+        self.send_vectored(fd, bufs, flags)
+    }
+
+    fn outside<T>(&self, f: impl FnOnce() -> T) -> T {
+        f()
+    }
+
+    fn wait_word(&self, _word: &AtomicU32, _value: u32) -> Result<()> {
+        panic!("the wait would not end")
+    }
+
+    fn wake_word(&self, _word: &AtomicU32) {}
+
     fn send_queue(&self, fd: Fd) -> Result<(usize, usize)> {
         self.state().file("send_queue", fd).map(|file| match file.queue {
             // As if nothing were queued, so that a test can cut a frame where the kernel would not.
@@ -275,6 +289,12 @@ impl Sys for Script {
         Ok(new)
     }
 
+    fn close_range(&self, first: c_uint, last: c_uint, _flags: c_uint) -> Result<()> {
+        let open: Vec<Fd> = self.state().files.keys().copied().collect();
+        let in_range = |fd: &Fd| (first..=last).contains(&fd.cast_unsigned());
+        open.into_iter().filter(in_range).try_for_each(|fd| self.close(fd))
+    }
+
     fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int> {
         if command == libc::F_DUPFD_CLOEXEC {
             // No lower number is ever free.
@@ -302,6 +322,10 @@ impl Sys for Script {
     }
 
     fn defer_accept(&self, _fd: Fd, _time: Duration) -> Result<()> {
+        Ok(())
+    }
+
+    fn reset_low_water(&self, _fd: Fd) -> Result<()> {
         Ok(())
     }
 
@@ -370,6 +394,19 @@ impl Sys for Script {
         Ok(n)
     }
 
+    fn fdinfo(&self, fd: Fd) -> Vec<u8> {
+        let state = self.state();
+        let set = state.files.get(&fd).and_then(|file| file.set.as_ref());
+        let line = |(fd, (events, data)): (&Fd, &(u32, u64))| {
+            format!("tfd: {fd:8} events: {events:8x} data: {data:16x}  pos:0 ino:{fd:x} sdev:7\n").into_bytes()
+        };
+        set.into_iter().flatten().flat_map(line).collect()
+    }
+
+    fn inode(&self, fd: Fd) -> Option<u64> {
+        u64::try_from(fd).ok()
+    }
+
     fn timer_create(&self) -> Result<Fd> {
         Ok(self.add(File { is_timer: true, ..File::default() }))
     }
@@ -393,6 +430,10 @@ impl Sys for Script {
 
     fn thread(&self) -> u64 {
         1
+    }
+
+    fn is_single_threaded(&self) -> bool {
+        true
     }
 
     fn is_alive(&self, pid: libc::pid_t) -> bool {
