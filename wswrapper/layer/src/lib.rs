@@ -18,6 +18,7 @@
 
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
+mod again;
 pub mod config;
 pub mod conn;
 pub mod epoll;

@@ -2,6 +2,7 @@
 
 mod accepting;
 mod closing;
+mod failing;
 mod kernel;
 mod reading;
 mod waiting;
