@@ -7,7 +7,6 @@ use std::fmt::Display;
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::ops::{Deref, DerefMut};
-use std::os::fd::AsRawFd as _;
 
 use crate::open::Builder;
 use crate::reader::Reader;
@@ -164,18 +163,7 @@ impl Client {
     /// If the kernel refuses.
     #[track_caller]
     pub fn abort(self) {
-        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-        // SAFETY: `linger` lives across the call and the length is its size; the descriptor is open.
-        let result = unsafe {
-            libc::setsockopt(
-                self.stream().as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_LINGER,
-                (&raw const linger).cast(),
-                size_of::<libc::linger>() as libc::socklen_t,
-            )
-        };
-        assert_eq!(result, 0, "SO_LINGER: {}", io::Error::last_os_error());
+        crate::net::reset_on_close(self.stream());
     }
 }
 

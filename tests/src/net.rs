@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -90,6 +91,26 @@ pub fn raise_descriptor_limit() {
     // SAFETY: `limit` holds the limits just read and lives across the call.
     let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
     assert!(got == 0 && set == 0, "RLIMIT_NOFILE: {}", std::io::Error::last_os_error());
+}
+
+/// Makes the end of a connection a reset, SO_LINGER of socket(7): nothing that is under way arrives.
+///
+/// # Panics
+/// If the kernel refuses.
+#[track_caller]
+pub fn reset_on_close(stream: &TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: `linger` lives across the call and the length is its size; the descriptor is open.
+    let result = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+    assert_eq!(result, 0, "SO_LINGER: {}", std::io::Error::last_os_error());
 }
 
 /// Whether a program could bind `port` without SO_REUSEADDR: std's listeners set it and would not notice the remains of

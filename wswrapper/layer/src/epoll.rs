@@ -46,6 +46,8 @@ pub struct Registration {
     /// and by what name.
     pub data: u64,
     generation: u32,
+    /// It is a one-shot one, and its event was given.
+    spent: bool,
 }
 
 /// A token: 32 bits that no program uses by accident, then whether it is the hub's, the generation, the descriptor.
@@ -104,7 +106,7 @@ impl<S: Sys> Layer<S> {
         }
     }
 
-    fn epoll(&self, fd: Fd) -> Option<Ref<'_, Epoll>> {
+    pub(crate) fn epoll(&self, fd: Fd) -> Option<Ref<'_, Epoll>> {
         let slot = self.slots.get(fd);
         let Slot::Epoll(index) = slot else {
             return None;
@@ -162,7 +164,7 @@ impl<S: Sys> Layer<S> {
             let other = if op == EPOLL_CTL_ADD { EPOLL_CTL_MOD } else { EPOLL_CTL_ADD };
             let _ = self.sys.epoll_ctl(epoll_fd, other, hub, ours(true));
         }
-        registered.insert(fd, Registration { target, events: event.events, data: event.u64, generation });
+        registered.insert(fd, Registration { target, events: event.events, data: event.u64, generation, spent: false });
         Ok(())
     }
 
@@ -225,7 +227,7 @@ impl<S: Sys> Layer<S> {
                             let again = matches!(registration.target, Slot::Listener(_))
                                 && events.get(i + 1..).unwrap_or_default().iter().any(duplicate);
                             // The listener and its hub in one go: the second of them answers for both.
-                            !again && self.see(epoll_fd, token, registration, &mut event)
+                            !again && self.see((epoll_fd, epoll), token, registration, &mut event)
                         }
                     }
                 }
@@ -240,7 +242,7 @@ impl<S: Sys> Layer<S> {
 
     /// Looks behind one event of ours. Returns whether the program gets it.
     #[inline(always)]
-    fn see(&self, epoll_fd: Fd, token: Token, registration: Registration, event: &mut epoll_event) -> bool {
+    fn see(&self, epoll: (Fd, &Epoll), token: Token, registration: Registration, event: &mut epoll_event) -> bool {
         let reported = event.events;
         event.u64 = registration.data;
         event.events = match registration.target {
@@ -252,17 +254,34 @@ impl<S: Sys> Layer<S> {
             }
             _ => self.filter_fd(token.fd, reported),
         };
-        if registration.events & EPOLLONESHOT as u32 != 0 {
-            self.settle_oneshot(epoll_fd, token, registration, event.events != 0);
-        }
-        event.events != 0
+        let given = event.events != 0;
+        let one_shot = registration.events & EPOLLONESHOT as u32 != 0;
+        let stands = !one_shot || self.settle_oneshot(epoll, token, given);
+        stands && given
     }
 
-    /// A one-shot registration is disarmed by the event that the program gets, and by no other.
-    fn settle_oneshot(&self, epoll_fd: Fd, token: Token, registration: Registration, given: bool) {
-        let hub = self.listener(token.fd).and_then(|listener| self.hub_fd(&listener));
+    /// A one-shot registration is disarmed by the event that the program gets, and by no other. Returns whether the event
+    /// stands.
+    ///
+    /// Two threads may each have an event of a listener, its own and its hub's: only one of them is given. And another thread may
+    /// have armed it again by now: then this event is of the past, and what it tells of will be told once more.
+    #[inline(never)]
+    fn settle_oneshot(&self, (epoll_fd, epoll): (Fd, &Epoll), token: Token, given: bool) -> bool {
+        let listener = self.listener(token.fd);
+        let hub = listener.as_ref().and_then(|listener| self.hub_fd(listener));
+        // Held across the calls, which do not block: nobody arms it in between.
+        let mut registered = epoll.registered.lock();
+        let current = registered.get_mut(&token.fd).filter(|r| r.generation == token.generation && !r.spent);
+        let Some(registration) = current else {
+            drop(registered);
+            if let Some(listener) = listener {
+                self.arm(&mut listener.hub.lock(), 0);
+            }
+            return false;
+        };
+        registration.spent = given;
+        let events = if given { EPOLLONESHOT as u32 } else { registration.events };
         let set = |fd: Fd, hub: bool| {
-            let events = if given { EPOLLONESHOT as u32 } else { registration.events };
             let data = Token { hub, ..token }.pack(self.magic);
             let _ = self.sys.epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, Some(epoll_event { events, u64: data }));
         };
@@ -272,6 +291,7 @@ impl<S: Sys> Layer<S> {
         if let Some(hub) = hub {
             set(hub, true);
         }
+        true
     }
 
     /// What is behind the report that a nested epoll instance has events.

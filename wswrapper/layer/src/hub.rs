@@ -16,6 +16,7 @@ use libc::{EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, c_int, epoll
 use wsproto::{Accepted, Handshake, Progress, Receiver};
 
 use crate::Layer;
+use crate::again::{again, insist, is_passing, uninterrupted};
 use crate::owners::Turn;
 use crate::slots::Slot;
 use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
@@ -136,10 +137,18 @@ impl<S: Sys> Layer<S> {
                 return Err(error);
             }
         };
-        let event = epoll_event { events: EPOLLIN as u32, u64: TIMER };
-        self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_ADD, timer, Some(event))?;
+        if let Err(error) = self.add(epoll, timer, epoll_event { events: EPOLLIN as u32, u64: TIMER }) {
+            self.close_private(epoll);
+            self.close_private(timer);
+            return Err(error);
+        }
         (hub.epoll, hub.timer, hub.armed) = (Some(epoll), Some(timer), None);
         Ok(epoll)
+    }
+
+    /// Puts `fd` into a set of the library's own.
+    fn add(&self, epoll: Fd, fd: Fd, event: epoll_event) -> Result<()> {
+        again(|| self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(event)))
     }
 
     /// Advances the handshakes and accepts what the kernel has until one connection is ready, without waiting; returns
@@ -237,8 +246,7 @@ impl<S: Sys> Layer<S> {
         hub.last += 1;
         let (fd, key) = (pending.fd, hub.last);
         let event = epoll_event { events: pending.interest(), u64: key };
-        let added =
-            self.ensure_hub(hub).and_then(|epoll| self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(event)));
+        let added = self.ensure_hub(hub).and_then(|epoll| self.add(epoll, fd, event));
         if added.is_ok() {
             pending.watched = true;
             hub.pending.insert(key, pending);
@@ -249,7 +257,7 @@ impl<S: Sys> Layer<S> {
 
     /// accept4(2) that does not block: `EAGAIN` where it would.
     fn accept_one(&self, listener: Fd, flags: AcceptFlags<'_>) -> Result<(Fd, PeerAddr)> {
-        let accept = || self.sys.accept4(listener, libc::SOCK_CLOEXEC | flags.nonblock);
+        let accept = || uninterrupted(|| self.sys.accept4(listener, libc::SOCK_CLOEXEC | flags.nonblock));
         let Some(turn) = flags.turn else { return accept() };
         if !turn.take(&self.sys) {
             return Err(Errno(libc::EAGAIN));
@@ -296,7 +304,7 @@ impl<S: Sys> Layer<S> {
             return false;
         }
         let mut events = [epoll_event { events: 0, u64: 0 }; BATCH];
-        let n = self.sys.epoll_wait(epoll, &mut events, Some(Duration::ZERO), None).unwrap_or(0);
+        let n = again(|| self.sys.epoll_wait(epoll, &mut events, Some(Duration::ZERO), None)).unwrap_or(0);
         for event in events.iter().take(n) {
             let key = event.u64;
             if key == TIMER {
@@ -363,7 +371,7 @@ impl<S: Sys> Layer<S> {
     fn ask(&self, fd: Fd, peer: &PeerAddr, mut handshake: Box<Handshake>) -> Outcome {
         let mut buf = [0; PIECE];
         loop {
-            let n = match self.sys.recv(fd, &mut buf, MSG_PEEK | MSG_DONTWAIT) {
+            let n = match again(|| self.sys.recv(fd, &mut buf, MSG_PEEK | MSG_DONTWAIT)) {
                 Ok(0) => return Outcome::Gone,
                 Ok(n) => n,
                 Err(Errno(libc::EAGAIN)) => return Outcome::Waiting(Stage::Asking(handshake)),
@@ -381,7 +389,7 @@ impl<S: Sys> Layer<S> {
                     (decoder, used) = (Some((early, seen)), 0);
                 }
             }
-            if used > 0 && self.sys.discard(fd, used).is_err() {
+            if used > 0 && insist(|| self.sys.discard(fd, used)).is_err() {
                 return Outcome::Gone;
             }
             match progress {
@@ -405,9 +413,9 @@ impl<S: Sys> Layer<S> {
     /// Sends our reply.
     fn answer(&self, fd: Fd, mut reply: Vec<u8>, then: Then) -> Outcome {
         while !reply.is_empty() {
-            match self.sys.send_vectored(fd, &[IoSlice::new(&reply)], MSG_DONTWAIT | MSG_NOSIGNAL) {
+            match again(|| self.sys.send_vectored(fd, &[IoSlice::new(&reply)], MSG_DONTWAIT | MSG_NOSIGNAL)) {
                 Ok(n) => drop(reply.drain(..n.min(reply.len()))),
-                Err(Errno(libc::EAGAIN)) => {
+                Err(error) if error == Errno(libc::EAGAIN) || is_passing(error) => {
                     return Outcome::Waiting(Stage::Answering { reply, then });
                 }
                 Err(_) => return Outcome::Gone,
@@ -425,7 +433,7 @@ impl<S: Sys> Layer<S> {
     /// Drops what a refused client sends until it closes.
     fn linger(&self, fd: Fd, mut budget: usize) -> Outcome {
         while budget > 0 {
-            match self.sys.discard(fd, budget.min(LINGER_BYTES)) {
+            match again(|| self.sys.discard(fd, budget.min(LINGER_BYTES))) {
                 Ok(0) => return Outcome::Gone,
                 Ok(n) => budget = budget.saturating_sub(n),
                 Err(Errno(libc::EAGAIN)) => return Outcome::Waiting(Stage::Lingering { budget }),

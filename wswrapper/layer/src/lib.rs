@@ -18,6 +18,7 @@
 
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
+mod again;
 pub mod bridge;
 pub mod bridged;
 pub mod config;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use libc::{O_NONBLOCK, POLLIN, SOCK_CLOEXEC, SOCK_NONBLOCK, c_int, pollfd};
 
 use crate::Layer;
+use crate::again::again;
 use crate::conn::About;
 use crate::hub::{AcceptFlags, Hub, Ready};
 use crate::lock::Mutex;
@@ -158,7 +159,7 @@ impl<S: Sys> Layer<S> {
     /// Whether a plain accept on `fd` would not block.
     pub(crate) fn is_readable(&self, fd: Fd) -> bool {
         let mut poll = [pollfd { fd, events: POLLIN, revents: 0 }];
-        matches!(self.sys.poll(&mut poll, Some(Duration::ZERO), None), Ok(1..))
+        matches!(again(|| self.sys.poll(&mut poll, Some(Duration::ZERO), None)), Ok(1..))
     }
 
     /// The lowest number that is free, as accept(2) gives it, for a connection that was kept out of the way.
@@ -177,6 +178,19 @@ impl<S: Sys> Layer<S> {
         }
     }
 
+    /// Gives an accepted descriptor the flags of accept4(2) where it has others: it is close-on-exec, and not blocking as
+    /// `nonblock` says.
+    fn set_flags(&self, fd: Fd, flags: c_int, nonblock: c_int) -> Result<()> {
+        if flags & SOCK_CLOEXEC == 0 {
+            self.sys.fcntl(fd, libc::F_SETFD, 0)?;
+        }
+        if flags & SOCK_NONBLOCK != nonblock {
+            let status = self.sys.fcntl(fd, libc::F_GETFL, 0)?;
+            self.sys.fcntl(fd, libc::F_SETFL, status ^ O_NONBLOCK)?;
+        }
+        Ok(())
+    }
+
     /// Gives a connection to the program, with the flags that it asked for.
     fn hand_out(&self, ready: Ready, flags: c_int) -> Result<(Fd, PeerAddr)> {
         let Ready { fd, peer, agreed, nonblock, moved } = ready;
@@ -185,12 +199,9 @@ impl<S: Sys> Layer<S> {
             self.close_private(fd);
             return Err(Errno(libc::ENFILE));
         };
-        if flags & SOCK_CLOEXEC == 0 {
-            self.sys.fcntl(fd, libc::F_SETFD, 0)?;
-        }
-        if flags & SOCK_NONBLOCK != nonblock {
-            let status = self.sys.fcntl(fd, libc::F_GETFL, 0)?;
-            self.sys.fcntl(fd, libc::F_SETFL, status ^ O_NONBLOCK)?;
+        if let Err(error) = self.set_flags(fd, flags, nonblock) {
+            self.close_private(fd);
+            return Err(error);
         }
         let about = self.config.verbose.then(|| Box::new(About { peer }));
         self.log_open(&peer, &agreed.accepted);

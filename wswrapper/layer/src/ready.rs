@@ -7,6 +7,7 @@
 use libc::{EPOLLIN, EPOLLRDNORM, c_int};
 
 use crate::Layer;
+use crate::again::{again, is_passing};
 use crate::conn::{Conn, Receive};
 use crate::scratch::{SMALL, Scratch};
 use crate::slots::Slot;
@@ -89,14 +90,14 @@ impl<S: Sys> Layer<S> {
     /// tell of that.
     #[inline(always)]
     fn look(&self, conn: &Conn, fd: Fd, receive: &mut Receive, buf: &mut [u8]) -> Option<bool> {
-        let n = match self.sys.recv(fd, buf, libc::MSG_PEEK | libc::MSG_DONTWAIT) {
+        let n = match again(|| self.sys.recv(fd, buf, libc::MSG_PEEK | libc::MSG_DONTWAIT)) {
             Ok(0) => return Some(true),
             Ok(n) => n,
             Err(Errno(libc::EAGAIN)) => return Some(false),
             Err(error) => {
                 // The kernel tells an error once.
                 receive.error = Some(error);
-                receive.broken = true;
+                receive.broken |= !is_passing(error);
                 return Some(true);
             }
         };
@@ -105,8 +106,9 @@ impl<S: Sys> Layer<S> {
         let follows = used < n && !ended;
         if follows && used <= SKIP_MAX {
             receive.skip = used;
-        } else {
-            self.discard(conn, fd, receive, used);
+        } else if self.discard(conn, fd, receive, used).is_err() {
+            // What is in front has been seen, so a further look must not decode it: the read knows how to pass it over.
+            return Some(true);
         }
         self.settle(conn, fd, receive);
         (follows || ended).then_some(follows)

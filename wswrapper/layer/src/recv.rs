@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 use libc::c_int;
 
 use crate::Layer;
+use crate::again::is_passing;
 use crate::conn::Conn;
 use crate::iov::Cursor;
 use crate::scratch::SMALL;
@@ -93,7 +94,7 @@ impl<S: Sys> Layer<S> {
                 Step::Failed(Errno(libc::EAGAIN | libc::EINTR)) => break,
                 Step::Failed(error) => {
                     let receive = &mut *conn.receive.lock();
-                    receive.broken = true;
+                    receive.broken |= !is_passing(error);
                     if cursor.filled() == 0 {
                         return Err(error);
                     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, POLLOUT, c_int, pollfd};
 
 use crate::Layer;
+use crate::again::{again, is_passing};
 use crate::conn::{Conn, Receive, Send};
 use crate::iov::{PIECES, tail, total};
 use crate::lock::MutexGuard;
@@ -319,7 +320,7 @@ impl<S: Sys> Layer<S> {
             return Ok((free / 2).max(MIN_ROOM));
         }
         let mut poll = [pollfd { fd, events: POLLOUT, revents: 0 }];
-        match self.sys.poll(&mut poll, Some(Duration::ZERO), None)? {
+        match again(|| self.sys.poll(&mut poll, Some(Duration::ZERO), None))? {
             0 => Err(Errno(libc::EAGAIN)),
             // There is room since, or an error that the send is to report.
             _ => Ok(MIN_ROOM),
@@ -411,11 +412,12 @@ impl<S: Sys> Layer<S> {
         while send.encoder.wants_transmit() {
             let head = send.encoder.transmit_control();
             let bytes = head.as_slice();
-            let sent = self.sys.send_vectored(fd, &[IoSlice::new(bytes)], MSG_DONTWAIT | MSG_NOSIGNAL);
+            let sent = again(|| self.sys.send_vectored(fd, &[IoSlice::new(bytes)], MSG_DONTWAIT | MSG_NOSIGNAL));
             send.encoder.transmitted(sent.unwrap_or(0));
             match sent {
                 Ok(n) if n == bytes.len() => continue,
                 Ok(_) | Err(Errno(libc::EAGAIN | libc::EPIPE)) => {}
+                Err(error) if is_passing(error) => {}
                 Err(error) => result = Err(error),
             }
             break;

@@ -4,11 +4,12 @@ use std::io::IoSliceMut;
 use std::sync::atomic::Ordering;
 
 use crate::Layer;
+use crate::again::insist;
 use crate::conn::{Conn, Receive};
 use crate::iov::{Cursor, PIECES};
 use crate::recv::Step;
 use crate::scratch::{SMALL, Scratch};
-use crate::sys::{Errno, Fd, Sys};
+use crate::sys::{Errno, Fd, Result, Sys};
 
 /// Bytes that are no payload behind the end of a client's frame: the shortest header, RFC 6455 section 5.2.
 const NEXT_HEADER: usize = 6;
@@ -43,7 +44,9 @@ impl<S: Sys> Layer<S> {
             let small = rest <= cursor.left() && asked <= BLOCK;
             if !small && receive.skip > SKIP_MAX {
                 // A request that early payload followed.
-                self.discard(conn, fd, receive, receive.skip);
+                if let Err(error) = self.discard(conn, fd, receive, receive.skip) {
+                    return Step::Failed(error);
+                }
             }
             let step = if rest > 0 && (first || !small) {
                 first = false;
@@ -196,18 +199,24 @@ impl<S: Sys> Layer<S> {
     ) {
         let skip = receive.skip;
         let used = feed(receive, input.get_mut(skip..).unwrap_or_default(), cursor);
-        self.discard(conn, fd, receive, skip + used);
+        let _ = self.discard(conn, fd, receive, skip + used);
         self.settle(conn, fd, receive);
     }
 
     /// Takes `len` decoded bytes from the front of the kernel's queue.
-    pub(crate) fn discard(&self, conn: &Conn, fd: Fd, receive: &mut Receive, len: usize) {
+    ///
+    /// # Errors
+    /// Those of recv(2). They were peeked under the lock, so they are there, and nothing should go wrong; what stays there all
+    /// the same is remembered as seen.
+    pub(crate) fn discard(&self, conn: &Conn, fd: Fd, receive: &mut Receive, len: usize) -> Result<()> {
         receive.skip = 0;
-        if len > 0 {
-            conn.taken.fetch_add(1, Ordering::AcqRel);
-            // They were peeked under the lock, so they are there.
-            let _ = self.sys.discard(fd, len);
+        if len == 0 {
+            return Ok(());
         }
+        conn.taken.fetch_add(1, Ordering::AcqRel);
+        let taken = insist(|| self.sys.discard(fd, len));
+        receive.skip = len.saturating_sub(taken.unwrap_or(0));
+        taken.map(drop)
     }
 }
 

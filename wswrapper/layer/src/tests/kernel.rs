@@ -53,6 +53,8 @@ pub struct State {
     pub calls: Vec<(&'static str, Fd)>,
     pub now: Duration,
     pub log: Vec<u8>,
+    /// A system call, the error that it reports, and how many times more it does.
+    pub failing: Option<(&'static str, c_int, usize)>,
     /// The process that calls, and all that run.
     pub pid: libc::pid_t,
     pub processes: Vec<libc::pid_t>,
@@ -129,6 +131,12 @@ impl Script {
 impl State {
     fn file(&mut self, name: &'static str, fd: Fd) -> Result<&mut File> {
         self.calls.push((name, fd));
+        if let Some((call, error, times @ 1..)) = &mut self.failing
+            && *call == name
+        {
+            *times -= 1;
+            return Err(Errno(*error));
+        }
         self.files.get_mut(&fd).ok_or(Errno(EBADF))
     }
 

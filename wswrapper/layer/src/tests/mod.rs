@@ -2,7 +2,9 @@
 
 mod accepting;
 mod closing;
+mod failing;
 mod kernel;
+mod oneshot;
 mod reading;
 mod waiting;
 mod writing;

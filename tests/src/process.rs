@@ -1,0 +1,97 @@
+//! What a running process uses: looked up in `/proc`, proc(5).
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::wait;
+
+/// A process, by its number.
+#[derive(Clone, Copy, Debug)]
+pub struct Process(u32);
+
+/// For how long [`Process::assert_idle`] looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a process at rest may use of it: a few wake-ups, and nothing that goes on.
+const REST: Duration = Duration::from_millis(50);
+
+impl Process {
+    /// The process `pid`.
+    #[must_use]
+    pub fn new(pid: u32) -> Self {
+        Self(pid)
+    }
+
+    fn path(self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{file}", self.0))
+    }
+
+    fn read(self, file: &str) -> String {
+        let path = self.path(file);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// How many descriptors it has.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn descriptors(self) -> usize {
+        let path = self.path("fd");
+        fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).count()
+    }
+
+    /// Its proportional set size in bytes: the memory that is there because of it.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn memory(self) -> usize {
+        let rollup = self.read("smaps_rollup");
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_else(|| panic!("{rollup}"));
+        let kib = line.trim().trim_end_matches(" kB");
+        kib.parse::<usize>().unwrap_or_else(|error| panic!("{line}: {error}")) * 1024
+    }
+
+    /// The processor time that it has used, user and system.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn time(self) -> Duration {
+        // The name in parentheses may hold anything; utime and stime are the 12th and 13th field behind it.
+        let stat = self.read("stat");
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+        let ticks: u64 =
+            fields.map(|field| field.parse::<u64>().unwrap_or_else(|error| panic!("{stat}: {error}"))).sum();
+        // USER_HZ is 100 on every architecture that Debian has.
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Waits until it has `count` descriptors, as it had before.
+    ///
+    /// # Panics
+    /// If it does not get there in time.
+    #[track_caller]
+    pub fn await_descriptors(self, count: usize) {
+        let mut last = 0;
+        let there = wait::within(wait::TIMEOUT, || {
+            last = self.descriptors();
+            (last == count).then_some(())
+        });
+        assert!(there.is_some(), "{last} descriptors, not {count}");
+    }
+
+    /// Checks that it uses no processor time while nothing happens.
+    ///
+    /// # Panics
+    /// If it does.
+    #[track_caller]
+    pub fn assert_idle(self) {
+        let before = self.time();
+        wait::within::<()>(LOOK, || None);
+        let used = self.time() - before;
+        assert!(used <= REST, "{used:?} of processor time in {LOOK:?} at rest");
+    }
+}
