@@ -135,7 +135,10 @@ fn however_much_waits_is_counted() {
         }
         for left in (0..=100).rev() {
             assert_eq!(layer.readable_bytes(fd), Ok(left * 9000));
-            assert_eq!(read(&layer, fd, 9000, 0).map(|bytes| bytes.len()), if left > 0 { Ok(9000) } else { Err(AGAIN) });
+            assert_eq!(
+                read(&layer, fd, 9000, 0).map(|bytes| bytes.len()),
+                if left > 0 { Ok(9000) } else { Err(AGAIN) }
+            );
         }
     }
 }
