@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use crate::capture::{Capture, Feed};
 use crate::net::{self, Ports};
@@ -36,7 +37,7 @@ impl Mode {
 pub struct Server {
     child: Child,
     ports: Ports,
-    stdin: Option<Feed>,
+    stdin: Mutex<Option<Feed>>,
     stdout: Capture,
     stderr: Capture,
     status: Option<ExitStatus>,
@@ -65,14 +66,32 @@ impl Server {
     #[track_caller]
     pub fn start(mode: Mode, command: &mut Command) -> Self {
         let mut server = Self::spawn(mode, command);
-        let port = server.port();
-        wait::until(&format!("{} to listen on port {port}", server.what), || {
-            if let Some(status) = server.poll_exit() {
-                panic!("{} has ended: {status}", server.what);
+        server.await_listening();
+        server
+    }
+
+    /// The same for a program that has its port in a file: `configure` gets the port and gives the command.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    #[track_caller]
+    pub fn start_configured(mode: Mode, configure: impl FnOnce(u16) -> Command) -> Self {
+        let ports = Ports::free(3);
+        let mut command = configure(ports.first());
+        let mut server = Self::spawn_on(mode, ports, &mut command);
+        server.await_listening();
+        server
+    }
+
+    #[track_caller]
+    fn await_listening(&mut self) {
+        let port = self.port();
+        wait::until(&format!("{} to listen on port {port}", self.what), || {
+            if let Some(status) = self.poll_exit() {
+                panic!("{} has ended: {status}", self.what);
             }
             net::is_listening(port).then_some(())
         });
-        server
     }
 
     /// The same without waiting for anything: for programs that choose their port, say themselves when they listen, or end
@@ -82,7 +101,11 @@ impl Server {
     /// If the program cannot be started.
     #[track_caller]
     pub fn spawn(mode: Mode, command: &mut Command) -> Self {
-        let ports = Ports::free(3);
+        Self::spawn_on(mode, Ports::free(3), command)
+    }
+
+    #[track_caller]
+    fn spawn_on(mode: Mode, ports: Ports, command: &mut Command) -> Self {
         let port = ports.first();
         let fill = |text: &OsStr| -> OsString {
             // What is not UTF-8 holds no placeholder.
@@ -142,7 +165,7 @@ impl Server {
         Self {
             child,
             ports,
-            stdin: Some(Feed::start(stdin)),
+            stdin: Mutex::new(Some(Feed::start(stdin))),
             stdout: Capture::start(stdout),
             stderr: Capture::start(stderr),
             status: None,
@@ -170,14 +193,14 @@ impl Server {
 
     /// Gives the program bytes on its standard input. Never blocks.
     pub fn write_stdin(&self, bytes: &[u8]) {
-        if let Some(stdin) = &self.stdin {
+        if let Some(stdin) = &*self.stdin.lock().unwrap_or_else(PoisonError::into_inner) {
             stdin.put(bytes);
         }
     }
 
     /// Ends the program's standard input, after what was written.
-    pub fn close_stdin(&mut self) {
-        self.stdin = None;
+    pub fn close_stdin(&self) {
+        *self.stdin.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The next `n` bytes of its standard output.

@@ -233,7 +233,7 @@ impl<S: Sys> Layer<S> {
             return Err(NotBridged::Busy);
         }
         let skip = receive.skip;
-        self.discard(conn, fd, &mut receive, skip);
+        self.discard(conn, fd, &mut receive, skip).map_err(NotBridged::Failed)?;
         let numbers = self.numbers(conn.index(), fd);
         let (ours, companion) = self.pair_with_companion(fd, &receive, &send)?;
         let peer = self.sys.peer(fd);

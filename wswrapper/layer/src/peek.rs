@@ -12,8 +12,8 @@ use crate::sys::{Errno, Fd, Result, Sys};
 use crate::wait::PeekWait;
 
 impl<S: Sys> Layer<S> {
-    /// Bytes of payload that could be read at once, `FIONREAD`: exact as far as one large buffer of encoded bytes goes,
-    /// and never 0 when there is payload.
+    /// Bytes of payload that could be read at once, `FIONREAD`. It has to be exact, however much that is: nginx, having read
+    /// as many, waits for an edge, and none comes for what was there from the beginning.
     pub fn readable_bytes(&self, fd: Fd) -> Result<usize> {
         let Some(conn) = self.conn(fd) else {
             return self.sys.queued(fd);
@@ -26,9 +26,19 @@ impl<S: Sys> Layer<S> {
         if receive.decoder.verbatim() >= queued as u64 {
             return Ok(queued);
         }
+        let queued = queued + receive.skip;
         let mut small = [0; SMALL];
-        let mut input = Scratch::take(&mut small);
-        let Ok(n) = self.sys.recv(fd, &mut input, libc::MSG_PEEK | libc::MSG_DONTWAIT) else {
+        let mut scratch = Scratch::take(&mut small);
+        // The one allocation in a call: whoever asks how much there is has no fixed buffer either. Without memory, less
+        // than there is has to do.
+        let mut large = Vec::new();
+        let input: &mut [u8] = if queued > scratch.len() && large.try_reserve_exact(queued).is_ok() {
+            large.resize(queued, 0);
+            &mut large
+        } else {
+            &mut scratch
+        };
+        let Ok(n) = self.sys.recv(fd, input, libc::MSG_PEEK | libc::MSG_DONTWAIT) else {
             return Ok(0);
         };
         let mut decoder = receive.decoder.clone();

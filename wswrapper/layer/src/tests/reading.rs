@@ -120,6 +120,29 @@ fn peek_shows_what_read_gives_and_takes_nothing() {
     }
 }
 
+/// nginx reads as many bytes as it was told of, then waits for an edge.
+#[test]
+fn however_much_waits_is_counted() {
+    for request in [REQUEST, HIXIE_REQUEST] {
+        let (script, layer, fd) = open(request);
+        let piece = if request == REQUEST {
+            frame(BINARY, &[7; 9000])
+        } else {
+            [b"\x00".as_slice(), "QUJD".repeat(3000).as_bytes(), b"\xff"].concat()
+        };
+        for _ in 0..100 {
+            script.arrive(fd, &piece);
+        }
+        for left in (0..=100).rev() {
+            assert_eq!(layer.readable_bytes(fd), Ok(left * 9000));
+            assert_eq!(
+                read(&layer, fd, 9000, 0).map(|bytes| bytes.len()),
+                if left > 0 { Ok(9000) } else { Err(AGAIN) }
+            );
+        }
+    }
+}
+
 #[test]
 fn trunc_drops_payload_and_oob_is_refused() {
     let (script, layer, fd) = open(REQUEST);

@@ -1,0 +1,168 @@
+//! Servers whose connection crosses an `exec`: the program that serves the client is another image than the one that
+//! accepted, often one that uses stdio or no socket call at all.
+
+use std::process::Command;
+
+use wstests::script;
+
+use crate::program::{Ends, Program, Site, Way, is_root, words};
+use crate::talks::{MEGABYTE, echo};
+
+servers![
+    ncat_exec,
+    ncat_sh_exec,
+    socat_exec,
+    socat_system,
+    xinetd,
+    tcpserver,
+    git_daemon,
+    python_subprocess,
+    sshd,
+    vsftpd_sandbox,
+];
+
+/// What serves the client.
+const ECHO: &str = "/bin/cat";
+
+fn bridged(name: &'static str, package: &'static str, command: fn(&Site) -> Command) -> Program {
+    Program {
+        name,
+        package,
+        client: "the harness",
+        command,
+        talk: echo,
+        ends: Ends::Signal(libc::SIGTERM),
+        way: Way::Bridged,
+    }
+}
+
+fn ncat_exec() -> Program {
+    bridged("ncat -k --exec", "ncat", |site| words(&format!("ncat -l -k 127.0.0.1 {} --exec {ECHO}", site.port)))
+}
+
+fn ncat_sh_exec() -> Program {
+    bridged("ncat -k --sh-exec", "ncat", |site| {
+        let mut command = words(&format!("ncat -l -k 127.0.0.1 {} --sh-exec", site.port));
+        command.arg(format!("{ECHO} | {ECHO}"));
+        command
+    })
+}
+
+fn socat_exec() -> Program {
+    bridged("socat, EXEC", "socat", |site| {
+        // Without `nofork` socat itself carries the bytes; with it the program gets the connection.
+        words(&format!("socat TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr EXEC:{ECHO},nofork", site.port))
+    })
+}
+
+fn socat_system() -> Program {
+    bridged("socat, SYSTEM", "socat", |site| {
+        let mut command = words(&format!("socat TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr", site.port));
+        command.arg(format!("SYSTEM:{ECHO} | {ECHO},nofork"));
+        command
+    })
+}
+
+fn xinetd() -> Program {
+    bridged("xinetd", "xinetd", |site| {
+        let user = if is_root() { "root".to_owned() } else { std::env::var("USER").unwrap() };
+        let config = format!(
+            "service echo\n{{\ntype = UNLISTED\nsocket_type = stream\nprotocol = tcp\nport = {{port}}\nbind = 127.0.0.1\n\
+             wait = no\nuser = {user}\nserver = {ECHO}\ninstances = 20\ncps = 1000 1\nper_source = UNLIMITED\n}}\n"
+        );
+        words(&format!("xinetd -dontfork -f {} -pidfile {}", site.file("xinetd.conf", &config), site.path("pid")))
+    })
+}
+
+fn tcpserver() -> Program {
+    bridged("tcpserver", "ucspi-tcp", |site| words(&format!("tcpserver -H -R -l 0 127.0.0.1 {} {ECHO}", site.port)))
+}
+
+/// posix_spawn or vfork and exec with the connection as standard input and output.
+fn python_subprocess() -> Program {
+    bridged("python subprocess", "python3", |site| {
+        let mut command = words("/usr/bin/python3");
+        command.arg(script("servers.py")).arg("subprocess").arg(site.port.to_string()).arg(site.dir);
+        command
+    })
+}
+
+/// `git daemon` runs itself again for each client, with the connection as standard input and output.
+fn git_daemon() -> Program {
+    Program {
+        client: "git",
+        talk: |talk| {
+            let (work, back) = (format!("work{}", talk.number), format!("back{}", talk.number));
+            let git = |line: &str| talk.client(&line.split(' ').collect::<Vec<_>>(), b"");
+            let url = "git://127.0.0.1:{port}/repository";
+            git(&format!("git clone -q {url} {work}"));
+            let sent = talk.rng().bytes(MEGABYTE);
+            std::fs::write(talk.dir.join(&work).join("file"), &sent).unwrap();
+            git(&format!("git -C {work} add file"));
+            git(&format!("git -C {work} -c user.name=x -c user.email=x@x.invalid commit -q -m file"));
+            let branch = format!("branch{}", talk.number);
+            git(&format!("git -C {work} push -q origin HEAD:refs/heads/{branch}"));
+            git(&format!("git clone -q -b {branch} {url} {back}"));
+            assert!(std::fs::read(talk.dir.join(back).join("file")).unwrap() == sent, "another file");
+            String::new()
+        },
+        ..bridged("git daemon", "git", |site| {
+            let repository = site.path("repository");
+            let made = words(&format!("git init -q --bare {repository}")).status().unwrap();
+            assert!(made.success());
+            words(&format!(
+                "git daemon --base-path={} --export-all --enable=receive-pack --listen=127.0.0.1 --port={} --reuseaddr",
+                site.path(""),
+                site.port
+            ))
+        })
+    }
+}
+
+/// sshd runs itself again for each client; then comes a privilege separation and a sandbox.
+fn sshd() -> Program {
+    Program {
+        client: "ssh",
+        talk: |talk| {
+            let options = format!(
+                "ssh -F none -i key -p {{port}} -o UserKnownHostsFile=known{} -o StrictHostKeyChecking=accept-new -o LogLevel=ERROR 127.0.0.1",
+                talk.number
+            );
+            let ssh = |rest: &[&str], input: &[u8]| {
+                let line: Vec<&str> = options.split(' ').chain(rest.iter().copied()).collect();
+                talk.client(&line, input)
+            };
+            let sent = talk.rng().bytes(5 * MEGABYTE);
+            let back = ssh(&["cat"], &sent);
+            assert!(back == sent, "another file: {} bytes", back.len());
+            let terminal = ssh(&["-tt", "tty >/dev/null && stty size && exit 0"], b"");
+            String::from_utf8(terminal).unwrap()
+        },
+        ..bridged("OpenSSH sshd", "openssh-server", |site| {
+            for name in ["host_key", "key"] {
+                let made = words(&format!("ssh-keygen -q -t ed25519 -f {}", site.path(name)))
+                    .args(["-N", ""])
+                    .status()
+                    .unwrap();
+                assert!(made.success());
+            }
+            if is_root() {
+                // Where privileges are dropped to; the package makes it at the service's start only.
+                std::fs::create_dir_all("/run/sshd").unwrap();
+            }
+            let config = "ListenAddress 127.0.0.1:{port}\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/key.pub\n\
+                StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nMaxStartups 50\nPasswordAuthentication no\n";
+            words(&format!("/usr/sbin/sshd -D -e -f {}", site.file("sshd_config", config)))
+        })
+    }
+}
+
+/// The session's process enters a sandbox of seccomp(2).
+fn vsftpd_sandbox() -> Program {
+    Program {
+        name: "vsftpd, control connection, sandbox",
+        command: |site| crate::daemons::vsftpd_with(site, "isolate=NO\nisolate_network=NO"),
+        way: Way::Bridged,
+        ..crate::daemons::vsftpd()
+    }
+}
