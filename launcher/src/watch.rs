@@ -4,11 +4,12 @@
 //! standard error, and ends when the program does.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use wslayer::config::Ports;
+use wslayer::procfs::{Listening, listening};
 
 use crate::cli::{Config, STDERR};
 use crate::failure::shown;
@@ -17,16 +18,6 @@ use crate::sys;
 
 /// When it looks. Servers open their ports in a fraction of that.
 const DELAY: Duration = Duration::from_secs(5);
-
-/// The state LISTEN as the tables of proc(5) write it (include/net/tcp_states.h).
-const LISTEN: &str = "0A";
-
-/// A listening socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listener {
-    port: u16,
-    inode: u64,
-}
 
 /// A process that has a listening socket.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +37,7 @@ pub fn start(config: &Config) {
     let log = config.log_target();
     sys::beside(DELAY, log == STDERR, || {
         let listeners = listeners(program);
-        let wanted = |listener: &&Listener| ranges.iter().any(|range| range.contains(&listener.port));
+        let wanted = |listener: &&Listening| ranges.iter().any(|range| range.contains(&listener.port));
         let open: Vec<_> = listeners.iter().filter(wanted).map(|listener| (listener.port, owners(*listener))).collect();
         let others: Vec<_> =
             listeners.iter().filter(|listener| owners(**listener).iter().any(|owner| owner.pid == program)).collect();
@@ -66,7 +57,7 @@ pub fn start(config: &Config) {
 }
 
 /// What is to be said: `open` are the requested ports and who has them, `others` what the program itself listens on.
-fn lines(ports: &Ports, open: &[(u16, Vec<Owner>)], others: &[&Listener]) -> Vec<String> {
+fn lines(ports: &Ports, open: &[(u16, Vec<Owner>)], others: &[&Listening]) -> Vec<String> {
     if open.is_empty() {
         let elsewhere = match others {
             [] => String::new(),
@@ -91,27 +82,15 @@ fn lines(ports: &Ports, open: &[(u16, Vec<Owner>)], others: &[&Listener]) -> Vec
     lines
 }
 
-/// The listening TCP sockets that a process can see (proc_pid_net(5)): those of its network namespace.
-fn listeners(pid: u32) -> Vec<Listener> {
-    let read = |table: &str| fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-    [read("tcp"), read("tcp6")].iter().flat_map(|table| parse(table)).collect()
-}
-
-/// The listeners come first in the table.
-fn parse(table: &str) -> Vec<Listener> {
-    let listener = |line: &str| {
-        let mut fields = line.split_whitespace();
-        let (address, state) = (fields.nth(1)?, fields.nth(1)?);
-        let port = u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok()?;
-        let inode = fields.nth(5)?.parse().ok()?;
-        (state == LISTEN).then_some(Listener { port, inode })
-    };
-    table.lines().skip(1).map_while(listener).collect()
+/// The listening TCP sockets that a process can see: those of its network namespace.
+fn listeners(pid: u32) -> Vec<Listening> {
+    let table = |name: &str| File::open(format!("/proc/{pid}/net/{name}")).map(|file| listening(BufReader::new(file)));
+    [table("tcp"), table("tcp6")].into_iter().flatten().flatten().collect()
 }
 
 /// The processes that have this socket, as far as they can be looked into.
-fn owners(listener: Listener) -> Vec<Owner> {
-    let link = format!("socket:[{}]", listener.inode);
+fn owners(listener: Listening) -> Vec<Owner> {
+    let link = listener.link();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
@@ -141,15 +120,6 @@ mod tests {
     }
 
     #[test]
-    fn only_listening_sockets_are_read_from_the_table() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-            0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0\n   \
-            1: 0100007F:1F91 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 100 0\n";
-        assert_eq!(parse(table), [Listener { port: 8080, inode: 4711 }]);
-        assert_eq!(parse(""), []);
-    }
-
-    #[test]
     fn a_line_is_said_where_something_is_wrong() {
         let ports: Ports = "5901".parse().expect("a port");
         let owner = |wrapped| Owner { pid: 7, name: "Xvnc".into(), wrapped };
@@ -157,7 +127,7 @@ mod tests {
         let twice = [(5901, vec![owner(false)]), (5901, vec![owner(false)])];
         assert!(matches!(&lines(&ports, &twice, &[])[..], [line] if line.contains("process 7 (Xvnc)")));
         assert!(matches!(&lines(&ports, &[(5901, vec![])], &[])[..], [line] if line.contains("may not look")));
-        let other = Listener { port: 8080, inode: 1 };
+        let other = Listening { port: 8080, inode: 1 };
         assert!(matches!(&lines(&ports, &[], &[&other])[..], [line] if line.contains("listens on 8080")));
     }
 }

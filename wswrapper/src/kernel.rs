@@ -15,6 +15,7 @@ use syscalls::{Sysno, syscall};
 use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
 use crate::glue::{errno, to_timespec};
+use crate::inherit;
 use crate::start::log_line;
 
 /// Our own descriptors go above this part of the descriptor limit, where programs rarely look.
@@ -326,6 +327,10 @@ impl Sys for Kernel {
         let _ = unsafe { call!(getrandom, bytes.as_mut_ptr(), bytes.len(), libc::GRND_NONBLOCK) };
         // No user space pointer, no small number and no pair of 32-bit numbers in common use has this bit.
         u32::from_ne_bytes(bytes) | 1 << 31
+    }
+
+    fn disinherit(&self) {
+        inherit::disinherit();
     }
 
     fn log(&self, line: &[u8]) {

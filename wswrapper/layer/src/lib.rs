@@ -31,6 +31,7 @@ mod log;
 pub mod owners;
 mod peek;
 pub mod poll;
+pub mod procfs;
 pub mod ready;
 mod recv;
 mod scratch;

@@ -149,6 +149,8 @@ pub trait Sys: Sync {
     fn shared_words(&self, count: usize) -> Option<Arc<dyn SharedWords>>;
     /// 32 unpredictable bits, getrandom(2).
     fn random(&self) -> u32;
+    /// Takes the library out of the environment that programs get which are started from here on.
+    fn disinherit(&self);
     /// Writes one line, newline included, to the log.
     fn log(&self, line: &[u8]);
 }

@@ -49,6 +49,8 @@ pub struct State {
     pub calls: Vec<(&'static str, Fd)>,
     pub now: Duration,
     pub log: Vec<u8>,
+    /// Whether the library has been taken out of the environment.
+    pub disinherited: bool,
     /// The process that calls, and all that run.
     pub pid: libc::pid_t,
     pub processes: Vec<libc::pid_t>,
@@ -401,6 +403,10 @@ impl Sys for Script {
 
     fn random(&self) -> u32 {
         0x8765_4321
+    }
+
+    fn disinherit(&self) {
+        self.state().disinherited = true;
     }
 
     fn log(&self, line: &[u8]) {
