@@ -15,7 +15,7 @@ use crate::failure::{Failure, shown};
 use crate::sys;
 
 /// The log target that is no file.
-const STDERR: &str = "stderr";
+pub const STDERR: &str = "stderr";
 
 /// The longest handshake timeout that the library takes, in seconds.
 use wslayer::config::MAX_TIMEOUT_SECS as MAX_TIMEOUT;
@@ -34,12 +34,17 @@ variable in parentheses as it is in the environment.
 Examples:
   wswrap 5901 vncserver -geometry 640x480 :1
   wswrap -v --origin https://example.org 8080 nc -l -p 8080
+  wswrap --check 5901 vncserver -geometry 640x480 :1
 
-Exit status: PROGRAM's own. If it does not start: 2 bad usage, 125 wswrap itself fails,
-126 PROGRAM cannot be run or cannot be wrapped, 127 PROGRAM not found."
+Exit status: PROGRAM's own. If it does not start: 1 PROGRAM cannot be wrapped, or wswrap
+itself fails; 2 bad usage; 126 PROGRAM cannot be run; 127 PROGRAM not found."
 )]
 struct Options {
-    /// Log each connection and its end, too (WSWRAP_VERBOSE)
+    /// Start nothing: tell what would happen and why
+    #[arg(long)]
+    check: bool,
+
+    /// Log each connection, refusal and end, and a port that stays unwrapped (WSWRAP_VERBOSE)
     #[arg(short, long)]
     verbose: bool,
 
@@ -59,6 +64,10 @@ struct Options {
     #[arg(long, value_name = "SECS", value_parser = RangedU64ValueParser::<u64>::new().range(1..=MAX_TIMEOUT))]
     handshake_timeout: Option<u64>,
 
+    /// What PROGRAM starts runs without the library once the ports are open (WSWRAP_NO_INHERIT)
+    #[arg(long)]
+    no_inherit: bool,
+
     /// 5901, a list 5901,5902, a range 5900-5910, all or none (WSWRAP_PORT)
     #[arg(value_name = "PORT")]
     port: Ports,
@@ -74,6 +83,8 @@ struct Options {
 pub enum Request {
     /// Print this text (`--help`, `--version`).
     Tell(String),
+    /// Tell whether a program can be wrapped (`--check`).
+    Check(Config),
     /// Start a program.
     Start(Config),
 }
@@ -85,12 +96,14 @@ pub struct Config {
     pub program: OsString,
     /// The program's own arguments.
     pub args: Vec<OsString>,
-    ports: Ports,
+    /// The ports to be wrapped.
+    pub ports: Ports,
     verbose: bool,
     log: Option<OsString>,
     dialects: Option<Dialects>,
     origins: Vec<String>,
     handshake_timeout: Option<u64>,
+    no_inherit: bool,
 }
 
 /// Parses the command line, its first element being the launcher's own name.
@@ -104,7 +117,10 @@ pub fn parse(args: Vec<OsString>) -> Result<Request, Failure> {
     let Some(program) = words.next() else {
         return Err(Failure::usage("PROGRAM is missing; see `wswrap --help`".into()));
     };
-    Ok(Request::Start(Config {
+    if options.no_inherit && options.port == Ports::All {
+        return Err(Failure::usage("--no-inherit wants to know when the ports are open: name them, not `all`".into()));
+    }
+    let config = Config {
         program,
         args: words.collect(),
         ports: options.port,
@@ -113,10 +129,22 @@ pub fn parse(args: Vec<OsString>) -> Result<Request, Failure> {
         dialects: options.dialect,
         origins: options.origin,
         handshake_timeout: options.handshake_timeout,
-    }))
+        no_inherit: options.no_inherit,
+    };
+    Ok(if options.check { Request::Check(config) } else { Request::Start(config) })
 }
 
 impl Config {
+    /// Whether the program's library logs more than ports.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose || std::env::var_os("WSWRAP_VERBOSE").is_some_and(|value| value == "1")
+    }
+
+    /// Where the log goes: `STDERR`, or a file.
+    pub fn log_target(&self) -> OsString {
+        self.log.clone().or_else(|| std::env::var_os("WSWRAP_LOG")).unwrap_or_else(|| STDERR.into())
+    }
+
     /// The variables that tell the library. What no option sets stays as the environment has it, but for the log: who
     /// starts a program by hand sees it on standard error.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
@@ -124,10 +152,8 @@ impl Config {
         if self.verbose {
             set.push(("WSWRAP_VERBOSE", "1".into()));
         }
-        match &self.log {
-            Some(log) => set.push(("WSWRAP_LOG", log.clone())),
-            None if std::env::var_os("WSWRAP_LOG").is_none() => set.push(("WSWRAP_LOG", STDERR.into())),
-            None => {}
+        if self.log.is_some() || std::env::var_os("WSWRAP_LOG").is_none() {
+            set.push(("WSWRAP_LOG", self.log_target()));
         }
         if let Some(dialects) = &self.dialects {
             set.push(("WSWRAP_DIALECTS", dialects.to_string().into()));
@@ -137,6 +163,9 @@ impl Config {
         }
         if let Some(seconds) = self.handshake_timeout {
             set.push(("WSWRAP_HANDSHAKE_TIMEOUT", seconds.to_string().into()));
+        }
+        if self.no_inherit {
+            set.push(("WSWRAP_NO_INHERIT", "1".into()));
         }
         set
     }
@@ -239,6 +268,7 @@ mod tests {
             "--origin=null",
             "--handshake-timeout",
             "3",
+            "--no-inherit",
             "5901,6000-6010",
             "nc",
         ]);
@@ -250,6 +280,7 @@ mod tests {
             ("WSWRAP_DIALECTS", "hixie-75,rfc6455".into()),
             ("WSWRAP_ORIGINS", "http://a null".into()),
             ("WSWRAP_HANDSHAKE_TIMEOUT", "3".into()),
+            ("WSWRAP_NO_INHERIT", "1".into()),
         ];
         assert_eq!(config.environment(), expected);
     }
@@ -263,6 +294,8 @@ mod tests {
         assert!(refusal(&["5901"]).contains("PROGRAM"));
         assert!(refusal(&["--frob", "5901", "nc"]).contains("--frob"));
         assert!(refusal(&["5901", "-geometry", "nc"]).contains("-g"));
+        assert!(refusal(&["--no-inherit", "all", "nc"]).contains("--no-inherit"));
+        assert!(refusal(&["--check", "5901"]).contains("PROGRAM"));
         assert!(refusal(&["--dialect", "hybi", "5901", "nc"]).contains("hybi"));
         assert!(refusal(&["--dialect", "", "5901", "nc"]).contains("--dialect"));
         assert!(refusal(&["--origin", "http://a http://b", "5901", "nc"]).contains("spaces"));

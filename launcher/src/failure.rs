@@ -16,12 +16,17 @@ impl Failure {
         Self { status: 2, line }
     }
 
-    /// The launcher cannot do its own part (status 125).
+    /// The launcher cannot do its own part (status 1).
     pub fn own(line: String) -> Self {
-        Self { status: 125, line }
+        Self { status: 1, line }
     }
 
-    /// The program exists but cannot be run or cannot be wrapped (status 126).
+    /// The program could run, and the library would not be in it or not see its calls (status 1).
+    pub fn cannot_wrap(line: String) -> Self {
+        Self { status: 1, line }
+    }
+
+    /// The program exists but cannot be run (status 126).
     pub fn cannot_run(line: String) -> Self {
         Self { status: 126, line }
     }

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use crate::elf::{self, Elf};
 use crate::failure::{Failure, shown};
-use crate::sys;
+use crate::{sanitizer, sys};
 
 /// The file name of the library, which is also how one that is already preloaded is known.
-const NAME: &str = "libwswrapper.so";
+pub const NAME: &str = "libwswrapper.so";
 
 /// Where it may be, seen from the directory of the launcher: beside it, installed in the usual way, or in the other
 /// profile of the build tree.
@@ -61,19 +61,32 @@ impl Library {
         Ok(Self { dir: dir.to_owned(), elf })
     }
 
-    /// The value for `LD_PRELOAD`: this library first, then what `present` (the value so far) holds, without any copy of
-    /// this library.
+    /// The file, under its own name.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(NAME)
+    }
+
+    /// The value for `LD_PRELOAD`: this library, then what `present` (the value so far) holds, without any copy of this
+    /// library. The runtime of a sanitizer stays in front: AddressSanitizer ends a program in which it is not the first.
     pub fn preload(&self, present: Option<&OsStr>) -> Result<OsString, Failure> {
         let dir = if loader_takes(&self.dir) { self.dir.clone() } else { self.alias()? };
-        let mut value = dir.join(NAME).into_os_string().into_vec();
-        for other in present.unwrap_or_default().as_bytes().split(|b| b" :".contains(b)) {
-            let copy = Path::new(OsStr::from_bytes(other)).file_name() == Some(OsStr::new(NAME));
-            if !other.is_empty() && !copy {
-                value.push(b':');
-                value.extend(other);
+        let own = dir.join(NAME);
+        let identity = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+        let own_identity = identity(&own);
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        for other in present.unwrap_or_default().as_bytes().split(|b| b" :".contains(b)).filter(|name| !name.is_empty())
+        {
+            let path = Path::new(OsStr::from_bytes(other));
+            let copy =
+                path.file_name() == Some(OsStr::new(NAME)) || own_identity.is_some() && identity(path) == own_identity;
+            if sanitizer::is_runtime(path) {
+                before.push(other);
+            } else if !copy {
+                behind.push(other);
             }
         }
-        Ok(OsString::from_vec(value))
+        let all: Vec<_> = before.into_iter().chain([own.as_os_str().as_bytes()]).chain(behind).collect();
+        Ok(OsString::from_vec(all.join(&b':')))
     }
 
     /// A directory under a name that the loader takes: a symbolic link in a directory of the user's own.
@@ -173,6 +186,19 @@ mod tests {
         assert_eq!(value(Some("a.so:/b/c.so d.so")), "/opt/ws/libwswrapper.so:a.so:/b/c.so:d.so");
         assert_eq!(value(Some("a.so:/opt/ws/libwswrapper.so")), "/opt/ws/libwswrapper.so:a.so");
         assert_eq!(value(Some("/old/libwswrapper.so: :a.so")), "/opt/ws/libwswrapper.so:a.so");
+        assert_eq!(value(Some("a.so:/x/libasan.so.8")), "/x/libasan.so.8:/opt/ws/libwswrapper.so:a.so");
+    }
+
+    #[test]
+    fn the_same_file_by_another_name_is_a_copy() {
+        let scratch = Scratch::new("copy");
+        fs::write(scratch.0.join(NAME), "").expect("written");
+        fs::write(scratch.0.join("other.so"), "").expect("written");
+        symlink(scratch.0.join(NAME), scratch.0.join("link.so")).expect("linked");
+        let dir = scratch.0.to_string_lossy();
+        let value =
+            library(&dir).preload(Some(OsStr::new(&format!("{dir}/link.so:{dir}/other.so")))).expect("a plain path");
+        assert_eq!(value, *format!("{dir}/{NAME}:{dir}/other.so"));
     }
 
     #[test]
@@ -218,7 +244,7 @@ mod tests {
         fs::create_dir_all(&home).expect("bin");
         let failure = Library::find_from(&home).expect_err("none there");
         assert!(failure.to_string().starts_with("libwswrapper.so not found"), "{failure}");
-        assert_eq!(failure.status(), 125);
+        assert_eq!(failure.status(), 1);
         fs::write(scratch.0.join("lib").join(NAME), b"\x7fELF").expect("written");
         let failure = Library::find_from(&home).expect_err("cut off");
         assert!(failure.to_string().contains("too short"), "{failure}");

@@ -4,22 +4,28 @@
 //! `LD_PRELOAD`, and `execve(2)` does the rest, so that PID, signals, exit status, terminal and descriptors are the
 //! program's. All that can be known to fail is checked before, because a library that is not loaded is silent.
 //!
-//! Exit status when the program does not start, as `env` and `timeout` have it: 2 bad usage, 125 failure of wswrap
-//! itself, 126 a program that cannot be run or wrapped, 127 program not found.
+//! Exit status when the program does not start: 1 a program that cannot be wrapped, or a failure of wswrap itself; 2 bad
+//! usage; 126 a program that cannot be run and 127 none, as in every shell.
 #![cfg_attr(not(test), no_main)]
 
+mod check;
 mod cli;
 mod elf;
 mod failure;
+mod instead;
 mod library;
+mod loader;
 mod program;
+mod sanitizer;
 mod script;
+mod secure;
 mod sys;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
 
-use failure::Failure;
+use failure::{Failure, shown};
 
 /// The C entry point. Rust's own would ignore SIGPIPE and open closed standard descriptors first, and the program
 /// would inherit that.
@@ -32,36 +38,56 @@ pub unsafe extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_cha
     // SAFETY: the C runtime calls this with its arguments, which are what `arguments` asks for.
     let args = unsafe { sys::arguments(argc, argv) };
     match run(args) {
-        Ok(()) => 0,
+        Ok(status) => status,
         Err(failure) => {
-            // With standard error closed there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "wswrap: {failure}");
+            tell(&failure.to_string());
             failure.status()
         }
     }
 }
 
-/// Does what `args` (the program name first) ask for. Returns `Ok` only after `--help` and `--version`.
+/// Does what `args` (the program name first) ask for. Returns the exit status, and only if no program has been started.
 #[cfg_attr(test, allow(dead_code, reason = "called by the C entry point, which a test binary has not"))]
-fn run(args: Vec<OsString>) -> Result<(), Failure> {
-    let config = match cli::parse(args)? {
-        cli::Request::Tell(text) => {
-            let mut out = std::io::stdout();
-            return out
-                .write_all(text.as_bytes())
-                .and_then(|()| out.flush())
-                .map_err(|e| Failure::own(format!("cannot write to standard output: {e}")));
+fn run(args: Vec<OsString>) -> Result<i32, Failure> {
+    match cli::parse(args)? {
+        cli::Request::Tell(text) => print(&text).map(|()| 0),
+        cli::Request::Check(config) => {
+            let report = check::report(&config)?;
+            print(&report.text)?;
+            Ok(i32::from(!report.can_be_wrapped))
         }
-        cli::Request::Start(config) => config,
-    };
-    let library = library::Library::find()?;
-    let program = program::find(&config.program, std::env::var_os("PATH").as_deref())?;
-    program::check(&program, &library.elf)?;
+        cli::Request::Start(config) => start(config),
+    }
+}
 
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| Failure::own(format!("cannot write to standard output: {e}")))
+}
+
+fn start(config: cli::Config) -> Result<i32, Failure> {
+    let library = library::Library::find()?;
+    let path = program::find(&config.program, std::env::var_os("PATH").as_deref())?;
+    let program = program::check(&path, &library.elf, &instead::instead(&config.ports))?;
+    let var = |name| std::env::var(name).unwrap_or_default();
+    if let Some(hint) = program.elf.and_then(|elf| sanitizer::hint(&elf, &var("LD_PRELOAD"), &var("ASAN_OPTIONS"))) {
+        tell(&format!("{}: {hint}", shown(&program.path)));
+    }
     let mut changes = config.environment();
     changes.push(("LD_PRELOAD", library.preload(std::env::var_os("LD_PRELOAD").as_deref())?));
+    if config.is_verbose() {
+        watch::start(&config);
+    }
     let mut argv = vec![config.program];
     argv.extend(config.args);
-    let error = sys::exec(&program, &argv, &changes);
-    Err(program::not_started(&program, &error))
+    let error = sys::exec(&path, &argv, &changes);
+    Err(program::not_started(&path, &error))
+}
+
+/// One line on standard error. With that closed there is nobody left to tell.
+#[cfg_attr(test, allow(dead_code, reason = "called by the C entry point, which a test binary has not"))]
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "wswrap: {line}");
 }

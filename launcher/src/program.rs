@@ -7,16 +7,29 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::elf::{self, Elf};
+use crate::elf::{self, Elf, Libc};
 use crate::failure::{Failure, shown};
-use crate::script;
-use crate::sys::{self, Ids};
+use crate::script::{self, Script};
+use crate::{secure, sys};
 
 /// What glibc searches when `PATH` is not set (confstr(3), `_CS_PATH`).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// How many programs may start each other by way of env, which the kernel does not count.
+const ENV_NESTING: usize = 8;
+
+/// A program that can load the library.
+#[derive(Debug)]
+pub struct Program {
+    /// The scripts on the way, the first of which is what the user named.
+    pub scripts: Vec<PathBuf>,
+    /// The program that runs.
+    pub path: PathBuf,
+    /// What its file says; `None` if it cannot be read.
+    pub elf: Option<Elf>,
+}
 
 /// The file that `name` stands for: a name with a slash is a path, any other is looked up in `path`.
 pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
@@ -44,20 +57,26 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Checks that the program at `path` can start and load a library that is built for `library`; scripts are followed to
-/// the program that runs them.
-pub fn check(path: &Path, library: &Elf) -> Result<(), Failure> {
+/// Follows scripts from the file at `path` to the program that runs them, and checks that it can start and load the
+/// library, whose headers are `library`. `instead` says what to do about a program that cannot.
+pub fn check(path: &Path, library: &Elf, instead: &str) -> Result<Program, Failure> {
+    let mut scripts = Vec::new();
     let mut current = path.to_owned();
-    for _ in 0..=script::NESTING {
+    // Of the scripts, how many the kernel takes as one row.
+    let (mut row, mut envs) = (0, 0);
+    loop {
         let meta = usable(&current)?;
         let Ok(mut file) = File::open(&current) else {
-            return Ok(());
+            // No script, then: its interpreter could not read it either.
+            privileged(&current, &meta, instead)?;
+            return Ok(Program { scripts, path: current, elf: None });
         };
         let mut head = Vec::with_capacity(script::HEAD);
         let whole = (&mut file).take(script::HEAD as u64).read_to_end(&mut head).and_then(|_| file.rewind());
         whole.map_err(|e| Failure::cannot_run(format!("{}: cannot read it: {e}", shown(&current))))?;
         if head.starts_with(elf::MAGIC) {
-            return loads(&current, &meta, file, library);
+            let elf = loads(&current, &meta, file, library, instead)?;
+            return Ok(Program { scripts, path: current, elf: Some(elf) });
         }
         let Some(script) = script::parse(&head) else {
             return Err(Failure::cannot_run(format!(
@@ -66,30 +85,53 @@ pub fn check(path: &Path, library: &Elf) -> Result<(), Failure> {
                 shown(&current)
             )));
         };
-        let in_script = |interpreter: &OsStr, why: &str| {
-            let what = format!("{}: its interpreter `{}` {why}", shown(&current), shown(interpreter));
-            Failure::not_found(format!("{what}: install it, or correct the first line"))
-        };
-        current = match script.env_command() {
+        row += 1;
+        let next = match script.env_command() {
             Some(command) => {
-                let path = std::env::var_os("PATH");
-                find(command, path.as_deref()).map_err(|_| in_script(command, "is not in PATH"))?
+                (row, envs) = (0, envs + 1);
+                follow_env(&current, command)?
             }
-            None if script.interpreter.exists() => script.interpreter,
-            None => return Err(in_script(script.interpreter.as_os_str(), "does not exist")),
+            None => interpreter(&current, script)?,
         };
+        scripts.push(std::mem::replace(&mut current, next));
+        if row > script::NESTING || envs > ENV_NESTING {
+            let limit = if row > script::NESTING { script::NESTING } else { ENV_NESTING };
+            let line = format!("{}: more than {limit} scripts that run each other", shown(path));
+            return Err(Failure::cannot_run(format!("{line}: name the last interpreter itself")));
+        }
     }
-    Err(Failure::cannot_run(format!(
-        "{}: more than {} scripts that run each other: name the last interpreter itself",
-        shown(path),
-        script::NESTING
-    )))
 }
 
 /// The line for a program that passed all checks and was refused by execve(2).
 pub fn not_started(path: &Path, error: &io::Error) -> Failure {
     let line = format!("{}: cannot start it: {error}", shown(path));
     if error.kind() == io::ErrorKind::NotFound { Failure::not_found(line) } else { Failure::cannot_run(line) }
+}
+
+fn interpreter(path: &Path, script: Script) -> Result<PathBuf, Failure> {
+    if script.interpreter.exists() {
+        return Ok(script.interpreter);
+    }
+    Err(bad_line(path, script.interpreter.as_os_str(), "does not exist"))
+}
+
+fn follow_env(path: &Path, command: script::EnvCommand<'_>) -> Result<PathBuf, Failure> {
+    if let Some(word) = command.drops {
+        return Err(Failure::cannot_wrap(format!(
+            "{}: its first line runs `env {}`, which takes LD_PRELOAD away: remove that, or name the interpreter: `wswrap \
+             PORT {} FILE`",
+            shown(path),
+            shown(word),
+            shown(command.name)
+        )));
+    }
+    let search = std::env::var_os("PATH");
+    find(command.name, search.as_deref()).map_err(|_| bad_line(path, command.name, "is not in PATH"))
+}
+
+fn bad_line(path: &Path, interpreter: &OsStr, why: &str) -> Failure {
+    let what = format!("{}: its interpreter `{}` {why}", shown(path), shown(interpreter));
+    Failure::not_found(format!("{what}: install it, or correct the first line"))
 }
 
 fn not_executable(path: &Path) -> Failure {
@@ -117,80 +159,71 @@ fn usable(path: &Path) -> Result<Metadata, Failure> {
     Ok(meta)
 }
 
+/// Refuses a program in which ld.so ignores `LD_PRELOAD`.
+fn privileged(path: &Path, meta: &Metadata, instead: &str) -> Result<(), Failure> {
+    let Some((what, who)) = secure::reason(path, meta) else {
+        return Ok(());
+    };
+    let line = format!("{}: {what}, so ld.so ignores LD_PRELOAD", shown(path));
+    Err(Failure::cannot_wrap(format!("{line}: start wswrap as {who}, use a copy without, or {instead}")))
+}
+
 /// Can the ELF program in `file` load the library?
-fn loads(path: &Path, meta: &Metadata, file: File, library: &Elf) -> Result<(), Failure> {
-    let refuse = |why: String| Err(Failure::cannot_run(format!("{}: {why}", shown(path))));
+fn loads(path: &Path, meta: &Metadata, file: File, library: &Elf, instead: &str) -> Result<Elf, Failure> {
+    let line = |why: String| format!("{}: {why}", shown(path));
+    let refused = |why: String| Err(Failure::cannot_wrap(line(why)));
+    let broken = |why: String| Err(Failure::cannot_run(line(why)));
     let program = match elf::read(file) {
         Ok(program) => program,
-        Err(why) => return refuse(format!("a damaged ELF file ({why}): install it again")),
+        Err(why) => return broken(format!("a damaged ELF file ({why}): install it again")),
     };
     if program.target != library.target {
-        return refuse(format!(
-            "built for {}, while libwswrapper.so is built for {}: use a program and a library of one kind",
+        return refused(format!(
+            "built for {}, while libwswrapper.so is built for {}: use a program and a library of one kind, or {instead}",
             program.target, library.target
         ));
     }
     if !program.loadable {
-        return refuse("an ELF file, but no program: name an executable".into());
+        return broken("an ELF file, but no program: name an executable".into());
     }
-    if !program.interpreter {
-        return refuse("statically linked, so no library can be loaded into it: use a dynamically linked build".into());
-    }
-    let owner = (meta.uid(), meta.gid());
-    match secured(meta.mode(), owner, sys::has_capabilities(path), sys::ids()) {
-        Some((what, who)) => {
-            refuse(format!("{what}, so ld.so ignores LD_PRELOAD: start wswrap as {who}, or use a copy without"))
+    let Some(loader) = &program.interpreter else {
+        return refused(match program.libc {
+            Libc::Go => format!("a Go program, statically linked, so no library can be loaded into it: {instead}"),
+            Libc::Glibc | Libc::Musl => format!(
+                "statically linked with {}, so no library can be loaded into it: use a dynamically linked build, or \
+                 {instead}",
+                program.libc
+            ),
+            Libc::Unknown => format!(
+                "statically linked, so no library can be loaded into it: use a dynamically linked build, or {instead}"
+            ),
+        });
+    };
+    match program.libc {
+        Libc::Go => {
+            return refused(format!(
+                "a Go program, which makes its system calls itself, past every library: {instead}"
+            ));
         }
-        None => Ok(()),
+        libc @ (Libc::Glibc | Libc::Musl) if library.libc != Libc::Unknown && libc != library.libc => {
+            return refused(format!(
+                "linked with {libc}, while libwswrapper.so is built for {}: use a build for {0}, or {instead}",
+                library.libc
+            ));
+        }
+        Libc::Glibc | Libc::Musl | Libc::Unknown => {}
     }
-}
-
-/// Why ld.so would run in secure-execution mode, where `LD_PRELOAD` is ignored (ld.so(8)), and as whom it would not;
-/// `None` if it would not anyway. A set-uid program of one's own changes nothing, and root gains nothing by capabilities.
-fn secured(
-    mode: u32,
-    (owner, group): (u32, u32),
-    capabilities: bool,
-    ids: Ids,
-) -> Option<(&'static str, &'static str)> {
-    // Without the group's execute bit, set-gid means something else (inode(7)).
-    let set_gid = libc::S_ISGID | libc::S_IXGRP;
-    if mode & libc::S_ISUID != 0 && owner != ids.uid {
-        Some(("set-uid to another user", "that user"))
-    } else if mode & set_gid == set_gid && group != ids.gid {
-        Some(("set-gid to another group", "a user of that group"))
-    } else if capabilities && ids.uid != 0 {
-        Some(("it has file capabilities", "root"))
-    } else {
-        None
+    if !loader.exists() {
+        let why = format!("its dynamic loader `{}` does not exist: install the libc that has it", shown(loader));
+        return Err(Failure::not_found(line(why)));
     }
+    privileged(path, meta, instead)?;
+    Ok(program)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secure_execution_is_foreseen() {
-        let user = Ids { uid: 1000, gid: 1000, euid: 1000 };
-        let root = Ids { uid: 0, gid: 0, euid: 0 };
-        let cases = [
-            (0o755, (0, 0), false, user, false),
-            (0o4755, (0, 0), false, user, true),
-            (0o4755, (1000, 0), false, user, false),
-            (0o4755, (0, 0), false, root, false),
-            (0o4755, (1000, 0), false, root, true),
-            (0o2755, (0, 0), false, user, true),
-            (0o2755, (0, 1000), false, user, false),
-            (0o2745, (0, 0), false, user, false),
-            (0o755, (0, 0), true, user, true),
-            (0o755, (0, 0), true, root, false),
-        ];
-        for (mode, owner, capabilities, ids, secure) in cases {
-            let found = secured(mode, owner, capabilities, ids);
-            assert_eq!(found.is_some(), secure, "{mode:o} {owner:?} {capabilities} {ids:?}: {found:?}");
-        }
-    }
 
     #[test]
     fn a_name_is_searched_for_and_a_path_is_taken() {

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The command line as the C runtime hands it to `main`.
 ///
@@ -93,11 +95,92 @@ pub fn ids() -> Ids {
     unsafe { Ids { uid: libc::getuid(), gid: libc::getgid(), euid: libc::geteuid() } }
 }
 
-/// Does the file carry capabilities (capabilities(7), "File capabilities")?
-pub fn has_capabilities(path: &Path) -> bool {
+/// The value of an extended attribute; empty if there is none or it cannot be read. Of those that matter here none is
+/// longer than a few words.
+pub fn attribute(path: &Path, name: &CStr) -> Vec<u8> {
+    let mut value = vec![0; 64];
+    let length = CString::new(path.as_os_str().as_bytes()).map_or(-1, |path| {
+        // SAFETY: two C strings, and a buffer that is writable for its length.
+        unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) }
+    });
+    value.truncate(usize::try_from(length).unwrap_or(0));
+    value
+}
+
+/// Does the mount that holds `path` ignore set-uid, set-gid and file capabilities (mount(8), `nosuid`)?
+pub fn is_nosuid(path: &Path) -> bool {
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
         return false;
     };
-    // SAFETY: two C strings; a size of 0 asks for the length alone, nothing is written.
-    unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) > 0 }
+    let mut stat = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: a C string; statvfs(3) fills `stat` where it succeeds.
+    unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) == 0 && stat.assume_init().f_flag & libc::ST_NOSUID != 0 }
+}
+
+/// Is this process one that execve(2) gives no new privileges (prctl(2), `PR_SET_NO_NEW_PRIVS`)?
+pub fn no_new_privs() -> bool {
+    // SAFETY: plain system call; the unused arguments must be 0.
+    unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
+}
+
+/// Runs `work` in a process of its own after `delay`, unless this process, or the program that it has become, ends before.
+///
+/// That process is nobody's child but init's, so that the program finds none that it has not started; it has no descriptor
+/// of this one but standard error, if `with_stderr`. Nothing is run where it could not be hidden: in a process that
+/// adopts orphans, as the first one of a container does.
+pub fn beside(delay: Duration, with_stderr: bool, work: impl FnOnce()) {
+    // SAFETY: plain system calls. The launcher has one thread, so a child may do whatever this process may. Raw clone(2)
+    // with no flags and no stack is fork without a signal at the child's end: a SIGCHLD could be left pending for the
+    // program where it is blocked.
+    unsafe {
+        let mut adopts: libc::c_int = 0;
+        libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut adopts, 0, 0, 0);
+        let own = libc::getpid();
+        let program = libc::syscall(libc::SYS_pidfd_open, own, 0);
+        let Ok(program) = libc::c_int::try_from(program) else { return };
+        if own == 1 || adopts != 0 || program < 0 {
+            return;
+        }
+        let child = libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0);
+        if child == 0 {
+            if libc::fork() == 0 && keep(program, with_stderr) && outlives(delay) {
+                work();
+            }
+            libc::_exit(0);
+        }
+        let Ok(child) = libc::pid_t::try_from(child) else { return };
+        while libc::waitpid(child, std::ptr::null_mut(), libc::__WALL) < 0
+            && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+        {}
+    }
+}
+
+/// Makes descriptor 0 the one of the program, and leaves no other open but standard error, if `with_stderr`.
+fn keep(program: libc::c_int, with_stderr: bool) -> bool {
+    // SAFETY: plain system calls of a process that uses no descriptor but these.
+    unsafe {
+        // A directory in use could not be unmounted.
+        libc::chdir(c"/".as_ptr()) == 0
+            && (program == 0 || libc::dup2(program, 0) == 0)
+            && libc::syscall(libc::SYS_close_range, 1, 1, 0) == 0
+            && libc::syscall(libc::SYS_close_range, if with_stderr { 3 } else { 2 }, libc::c_uint::MAX, 0) == 0
+    }
+}
+
+/// Waits for `delay`; false if the process of descriptor 0 ends before.
+fn outlives(delay: Duration) -> bool {
+    let end = Instant::now() + delay;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut poll = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
+        // Rounded up, so that the loop does not spin at the end.
+        let millis = libc::c_int::try_from(left.as_millis() + 1).unwrap_or(libc::c_int::MAX);
+        // SAFETY: one pollfd, which lives across the call.
+        match unsafe { libc::poll(&raw mut poll, 1, millis) } {
+            0 => return true,
+            // Stopped and continued.
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            _ => return false,
+        }
+    }
 }

@@ -41,9 +41,9 @@ fn what_cannot_be_run_or_wrapped_is_told_and_not_started() {
         (scratch.program("text", "echo hello\n"), 126, "neither an ELF program nor a script"),
         (scratch.program("empty", ""), 126, "neither an ELF program nor a script"),
         (scratch.program("short", &dynamic[..80]), 126, "damaged ELF file"),
-        (scratch.program("foreign", foreign), 126, "built for ELF machine 65261"),
-        (scratch.compiled("static", &["-static"]), 126, "statically linked"),
-        (scratch.compiled("static-pie", &["-static-pie"]), 126, "statically linked"),
+        (scratch.program("foreign", foreign), 1, "built for ELF machine 65261"),
+        (scratch.compiled("static", &["-static"]), 1, "statically linked"),
+        (scratch.compiled("static-pie", &["-static-pie"]), 1, "statically linked"),
         (scratch.program("object", fs::read(scratch.compiled("main.o", &["-c"])).expect("read")), 126, "no program"),
     ];
     for (path, status, why) in cases {
@@ -69,7 +69,7 @@ fn a_set_uid_program_of_another_user_is_told() {
         PathBuf::from("/usr/bin/passwd")
     };
     assert_ne!(fs::metadata(&other).expect("there").mode() & libc::S_ISUID, 0);
-    let line = refusal(&mut wswrap([other]), 126);
+    let line = refusal(&mut wswrap([other]), 1);
     assert!(line.contains("set-uid to another user"), "{line}");
     let own = scratch.compiled("own", &[]);
     mode(&own, 0o4755);
@@ -88,8 +88,8 @@ fn scripts_are_followed_to_the_program_that_runs_them() {
         told(&mut wswrap([script(name, first)]));
     }
     let cases = [
-        ("interpreter", format!("#!{} -x", path("static")), 126, "statically linked"),
-        ("nested", format!("#!{}", path("interpreter")), 126, "statically linked"),
+        ("interpreter", format!("#!{} -x", path("static")), 1, "statically linked"),
+        ("nested", format!("#!{}", path("interpreter")), 1, "statically linked"),
         ("gone", "#!/no/such/interpreter".to_string(), 127, "`/no/such/interpreter` does not exist"),
         ("dos", "#!/bin/sh\r".to_string(), 127, "`/bin/sh\\r` does not exist"),
         ("unknown", "#!/usr/bin/env no-such-program-anywhere".to_string(), 127, "is not in PATH"),

@@ -18,6 +18,7 @@ use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
 use crate::companion;
 use crate::glue::{errno, to_timespec};
+use crate::inherit;
 use crate::signals;
 use crate::start::{identity, log_line};
 
@@ -485,6 +486,10 @@ impl Sys for Kernel {
 
     fn start_companion(&self, net: Fd, pair: Fd) -> Result<libc::pid_t> {
         companion::start(net, pair)
+    }
+
+    fn disinherit(&self) {
+        inherit::disinherit();
     }
 
     fn log(&self, line: &[u8]) {

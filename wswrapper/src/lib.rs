@@ -5,7 +5,7 @@
 //! interposed, `ours` is what they call for a descriptor of ours, `leaving` for a connection that leaves us, `glue` turns
 //! pointers into slices and results into errno, `kernel` makes the layer's system calls, `companion` starts the process that
 //! speaks for a connection which has left, `signals` keeps signal handlers out of the middle of a call, `start` is what happens
-//! when the library is loaded. What a call *means* is decided in `wslayer`.
+//! when the library is loaded, `inherit` who gets it in turn. What a call *means* is decided in `wslayer`.
 //!
 //! A panic never crosses into the program, and never makes a call happen twice: `redhook` would answer a panic by calling
 //! the real function again, so the glue catches first, ends the connection and reports `EIO`.
@@ -13,6 +13,7 @@
 mod companion;
 mod glue;
 mod hooks;
+mod inherit;
 mod kernel;
 mod leaving;
 mod ours;

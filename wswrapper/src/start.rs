@@ -14,6 +14,7 @@ use wslayer::fork::ForkGuard;
 use crate::companion;
 use crate::glue::{LAYER, SLOTS, errno, set_errno};
 use crate::hooks;
+use crate::inherit;
 use crate::kernel::Kernel;
 use crate::signals::{self, Section};
 
@@ -45,7 +46,12 @@ extern "C" fn start() {
         hooks::resolve();
         match Config::from_env(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())) {
             Ok(config) if config.ports == Ports::None => {}
-            Ok(config) => wrap(config),
+            Ok(config) => {
+                if config.no_inherit && inherit::is_open_elsewhere(&config) {
+                    inherit::disinherit();
+                }
+                wrap(config);
+            }
             Err(line) => complain(&line),
         }
     });

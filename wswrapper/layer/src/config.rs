@@ -3,6 +3,7 @@
 //! A bad value never becomes a silent default: [`Config::from_env`] returns the one line that says which variable holds
 //! what, and the library then wraps nothing.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -15,6 +16,17 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest handshake timeout that is accepted, in seconds: a day.
 pub const MAX_TIMEOUT_SECS: u64 = 86_400;
+
+/// The variables that [`Config::from_env`] reads, all of them.
+pub const VARIABLES: [&CStr; 7] = [
+    c"WSWRAP_PORT",
+    c"WSWRAP_DIALECTS",
+    c"WSWRAP_ORIGINS",
+    c"WSWRAP_HANDSHAKE_TIMEOUT",
+    c"WSWRAP_VERBOSE",
+    c"WSWRAP_LOG",
+    c"WSWRAP_NO_INHERIT",
+];
 
 /// The ports that become WebSocket ports: `WSWRAP_PORT`, and the launcher's first argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +46,15 @@ impl Ports {
             Ports::All => true,
             Ports::None => false,
             Ports::List(ranges) => ranges.iter().any(|range| range.contains(&port)),
+        }
+    }
+
+    /// Whether all that is asked for is open when the ports in `open` are: each single port, and of each range one, since
+    /// programs are given a range to choose from. Of `All` and `None` nobody knows.
+    pub fn each_open(&self, open: &[u16]) -> bool {
+        match self {
+            Ports::All | Ports::None => false,
+            Ports::List(ranges) => ranges.iter().all(|range| open.iter().any(|port| range.contains(port))),
         }
     }
 }
@@ -130,6 +151,8 @@ pub struct Config {
     pub log: LogTarget,
     /// One line for each connection and each end, too.
     pub verbose: bool,
+    /// What is started once the ports are open goes without the library.
+    pub no_inherit: bool,
 }
 
 impl Config {
@@ -159,13 +182,16 @@ impl Config {
                 }
             },
         };
-        let verbose = match var("WSWRAP_VERBOSE").as_deref() {
-            None | Some("" | "0") => false,
-            Some("1") => true,
-            Some(text) => {
-                return Err(format!("WSWRAP_VERBOSE: '{}' is neither 1 nor 0", text.escape_debug()));
-            }
+        let flag = |name: &str| match var(name).as_deref() {
+            None | Some("" | "0") => Ok(false),
+            Some("1") => Ok(true),
+            Some(text) => Err(format!("{name}: '{}' is neither 1 nor 0", text.escape_debug())),
         };
+        let verbose = flag("WSWRAP_VERBOSE")?;
+        let no_inherit = flag("WSWRAP_NO_INHERIT")?;
+        if no_inherit && ports == Ports::All {
+            return Err("WSWRAP_NO_INHERIT: it needs ports in WSWRAP_PORT, not all".to_owned());
+        }
         let log = match var("WSWRAP_LOG") {
             None if verbose => LogTarget::Stderr,
             None => LogTarget::Nowhere,
@@ -177,7 +203,7 @@ impl Config {
         };
         let policy =
             Policy { dialects, origins: origins.split_whitespace().map(str::to_owned).collect(), ..Policy::default() };
-        Ok(Config { ports, policy, handshake_timeout, log, verbose })
+        Ok(Config { ports, policy, handshake_timeout, log, verbose, no_inherit })
     }
 }
 
@@ -240,6 +266,8 @@ mod tests {
             ("WSWRAP_HANDSHAKE_TIMEOUT", "1.5"),
             ("WSWRAP_HANDSHAKE_TIMEOUT", "86401"),
             ("WSWRAP_VERBOSE", "yes"),
+            ("WSWRAP_NO_INHERIT", "yes"),
+            ("WSWRAP_NO_INHERIT", "1"),
             ("WSWRAP_LOG", ""),
         ] {
             let error = config(&[(name, value)]).unwrap_err();
@@ -251,5 +279,31 @@ mod tests {
     fn origins_are_separated_by_white_space() {
         let config = config(&[("WSWRAP_ORIGINS", " http://a  https://b:1 ")]).unwrap();
         assert_eq!(config.policy.origins, ["http://a", "https://b:1"]);
+    }
+
+    #[test]
+    fn every_variable_that_is_read_is_in_the_list() {
+        let read = std::cell::RefCell::new(Vec::new());
+        let pairs = [("WSWRAP_PORT", "5901"), ("WSWRAP_NO_INHERIT", "1")];
+        let config = Config::from_env(|name| {
+            read.borrow_mut().push(name.to_owned());
+            pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        });
+        assert!(config.unwrap().no_inherit);
+        let mut read = read.into_inner();
+        let mut listed = VARIABLES.map(|name| name.to_str().unwrap().to_owned());
+        read.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(read, listed);
+    }
+
+    #[test]
+    fn all_is_open_when_every_port_and_one_of_every_range_is() {
+        let ports: Ports = "5901,6000-6010,7000".parse().unwrap();
+        assert!(ports.each_open(&[6005, 1, 7000, 5901]));
+        for open in [&[][..], &[5901, 7000], &[5901, 6000, 6001], &[5902, 6000, 7000]] {
+            assert!(!ports.each_open(open), "{open:?}");
+        }
+        assert!(!Ports::All.each_open(&[1]) && !Ports::None.each_open(&[]));
     }
 }

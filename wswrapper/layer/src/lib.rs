@@ -36,6 +36,7 @@ mod options;
 pub mod owners;
 mod peek;
 pub mod poll;
+pub mod procfs;
 mod range;
 pub mod ready;
 mod recv;

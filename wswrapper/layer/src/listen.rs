@@ -94,6 +94,9 @@ impl<S: Sys> Layer<S> {
                         self.note(fd);
                         self.log_port(port);
                         self.adopt_registrations(fd);
+                        if self.config.no_inherit {
+                            self.disinherit();
+                        }
                     } else {
                         self.listeners.release(index);
                     }
@@ -104,6 +107,16 @@ impl<S: Sys> Layer<S> {
         // If it is something else by now, another thread knows better.
         self.slots.exchange(fd, current, slot);
         self.mark(fd);
+    }
+
+    /// A port has been opened. When it was the last one, nothing that is started from here on needs the library.
+    #[cold]
+    fn disinherit(&self) {
+        // A vfork(2) child runs in its parent's memory, and would change the parent's environment.
+        let own = self.pid.load(Ordering::Relaxed) == self.sys.pid();
+        if own && self.config.ports.each_open(&self.told.lock()) {
+            self.sys.disinherit();
+        }
     }
 
     /// accept4(2) on a wrapped listener: the next connection whose handshake is done, and its client's address.

@@ -217,6 +217,8 @@ pub trait Sys: Sync {
     /// Starts a companion with `net` as its descriptor 0 and `pair` as 1, and nothing else of this process; it is no child of
     /// it either. Returns its process id.
     fn start_companion(&self, net: Fd, pair: Fd) -> Result<libc::pid_t>;
+    /// Takes the library out of the environment that programs get which are started from here on.
+    fn disinherit(&self);
     /// Writes one line, newline included, to the log.
     fn log(&self, line: &[u8]);
 }

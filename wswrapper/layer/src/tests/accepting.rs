@@ -176,3 +176,25 @@ fn whoever_waits_is_woken_for_the_connections_that_one_accept_leaves() {
     layer.accept(listener, 0).unwrap();
     assert!(!layer.is_readable(hub), "another thread would spin");
 }
+
+#[test]
+fn the_library_is_handed_on_until_the_last_port_is_open() {
+    let script = Script::new();
+    let vars = [("WSWRAP_PORT", "5901,6000-6010"), ("WSWRAP_NO_INHERIT", "1")];
+    let opened = |layer: &Layer<Script>, port| {
+        layer.listening(script.listener(port));
+        script.state().disinherited
+    };
+    let layer = self::layer(&script, &vars);
+    assert!(!opened(&layer, 5901));
+    assert!(!opened(&layer, 80));
+    // In a vfork child, whose environment is its parent's.
+    script.state().pid = 11;
+    assert!(!opened(&layer, 6001));
+    script.state().pid = 10;
+    assert!(opened(&layer, 6007));
+
+    script.state().disinherited = false;
+    let layer = self::layer(&script, &vars[..1]);
+    assert!(!opened(&layer, 5901) && !opened(&layer, 6000), "nobody asked for it");
+}

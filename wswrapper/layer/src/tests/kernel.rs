@@ -55,6 +55,8 @@ pub struct State {
     pub log: Vec<u8>,
     /// A system call, the error that it reports, and how many times more it does.
     pub failing: Option<(&'static str, c_int, usize)>,
+    /// Whether the library has been taken out of the environment.
+    pub disinherited: bool,
     /// The process that calls, and all that run.
     pub pid: libc::pid_t,
     pub processes: Vec<libc::pid_t>,
@@ -496,6 +498,10 @@ impl Sys for Script {
         let mut state = self.state();
         state.companions.push((net, pair));
         if state.no_companion { Err(Errno(libc::ENOENT)) } else { Ok(77) }
+    }
+
+    fn disinherit(&self) {
+        self.state().disinherited = true;
     }
 
     fn log(&self, line: &[u8]) {
