@@ -55,7 +55,9 @@ macro_rules! resolve {
 
 mod descriptors;
 mod listening;
+mod raw;
 mod reading;
+mod stdio;
 mod waiting;
 mod writing;
 
@@ -63,7 +65,9 @@ mod writing;
 pub fn resolve() {
     descriptors::resolve();
     listening::resolve();
+    raw::resolve();
     reading::resolve();
+    stdio::resolve();
     waiting::resolve();
     writing::resolve();
 }

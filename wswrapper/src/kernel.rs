@@ -112,6 +112,31 @@ impl Sys for Kernel {
         unsafe { call!(writev, fd, bufs.as_ptr(), bufs.len()) }
     }
 
+    fn sendfile(&self, fd: Fd, file: Fd, position: Option<&mut i64>, len: usize) -> Result<usize> {
+        let position = position.map_or(ptr::null_mut(), ptr::from_mut);
+        // SAFETY: `position` is null or writable.
+        unsafe { call!(sendfile, fd, file, position, len) }
+    }
+
+    fn pread(&self, file: Fd, buf: &mut [u8], position: i64) -> Result<usize> {
+        // SAFETY: `buf` is writable for its length.
+        unsafe { call!(pread64, file, buf.as_mut_ptr(), buf.len(), position) }
+    }
+
+    fn lseek(&self, file: Fd, offset: i64, whence: c_int) -> Result<i64> {
+        // SAFETY: no memory is involved.
+        unsafe { call!(lseek, file, offset, whence) }.map(|position| position as i64)
+    }
+
+    fn file_size(&self, file: Fd) -> i64 {
+        let mut stat = MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: `stat` is the kernel's own layout on 64-bit machines, and is filled where the call succeeds.
+        match unsafe { call!(fstat, file, stat.as_mut_ptr()).map(|_| stat.assume_init()) } {
+            Ok(stat) if stat.st_mode & libc::S_IFMT == libc::S_IFREG => stat.st_size,
+            _ => 0,
+        }
+    }
+
     fn accept4(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)> {
         let mut addr = MaybeUninit::<sockaddr_storage>::zeroed();
         let mut len = mem::size_of::<sockaddr_storage>() as socklen_t;

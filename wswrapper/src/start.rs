@@ -14,6 +14,7 @@ use wslayer::fork::ForkGuard;
 use crate::glue::{LAYER, SLOTS, errno, set_errno};
 use crate::hooks;
 use crate::kernel::Kernel;
+use crate::ours;
 
 /// Runs when the library is loaded, before the program.
 #[used]
@@ -94,7 +95,10 @@ unsafe extern "C" fn in_child() {
 
 extern "C" fn at_exit() {
     if let Some(layer) = LAYER.get() {
-        let _ = catch_unwind(AssertUnwindSafe(|| layer.at_exit()));
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            ours::flush_streams();
+            layer.at_exit();
+        }));
     }
 }
 

@@ -22,6 +22,7 @@ pub mod config;
 pub mod conn;
 pub mod epoll;
 mod fd;
+mod file;
 pub mod fork;
 pub mod hub;
 mod iov;

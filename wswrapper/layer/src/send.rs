@@ -32,11 +32,11 @@ const MIN_ROOM: usize = 512;
 const LARGE_WRITE: usize = 16 * 1024;
 
 /// What became of one frame.
-struct Sent {
+pub(crate) struct Sent {
     /// Payload bytes to report.
-    reported: usize,
+    pub reported: usize,
     /// Everything that was prepared is out.
-    whole: bool,
+    pub whole: bool,
 }
 
 impl<S: Sys> Layer<S> {
@@ -91,20 +91,7 @@ impl<S: Sys> Layer<S> {
     /// Sends one frame of the bytes behind the first `done`, or what an open frame still lacks.
     #[inline(always)]
     fn send_frame(&self, conn: &Conn, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
-        let mut send = conn.send.lock();
-        while let Some(owner) = send.busy {
-            if owner == self.sys.thread() || !self.waits(fd, flags)? {
-                // A signal handler interrupted this thread's own wait, or jumped out of it; or there is no room, which is why
-                // the other waits, and this call must not.
-                return Err(Errno(libc::EAGAIN));
-            }
-            send.waiting += 1;
-            send = conn.idle.wait(send);
-            send.waiting -= 1;
-        }
-        if send.encoder.is_closing() {
-            return Err(self.broken_pipe(fd, &send, flags));
-        }
+        let mut send = self.claim(conn, fd, flags)?;
         let verbatim = send.encoder.is_verbatim();
         // The rest of a frame in base64 is waited for, or there must be none.
         let flags = if verbatim || self.waits(fd, flags)? { flags } else { flags | MSG_DONTWAIT };
@@ -140,11 +127,28 @@ impl<S: Sys> Layer<S> {
         if let Ok(sent) = &sent {
             send.bytes += sent.reported as u64;
         }
-        if send.encoder.wants_transmit() {
-            let _ = self.transmit(conn, fd, &mut send);
-        }
         self.release(conn, fd, send);
         sent
+    }
+
+    /// The sending half, once no other thread waits in the kernel with what it prepared.
+    #[inline(always)]
+    pub(crate) fn claim<'a>(&self, conn: &'a Conn, fd: Fd, flags: c_int) -> Result<MutexGuard<'a, Send>> {
+        let mut send = conn.send.lock();
+        while let Some(owner) = send.busy {
+            if owner == self.sys.thread() || !self.waits(fd, flags)? {
+                // A signal handler interrupted this thread's own wait, or jumped out of it; or there is no room, which is why
+                // the other waits, and this call must not.
+                return Err(Errno(libc::EAGAIN));
+            }
+            send.waiting += 1;
+            send = conn.idle.wait(send);
+            send.waiting -= 1;
+        }
+        if send.encoder.is_closing() {
+            return Err(self.broken_pipe(fd, &send, flags));
+        }
+        Ok(send)
     }
 
     /// A frame whose payload travels as it is: the program's own bytes behind a head.
@@ -244,11 +248,7 @@ impl<S: Sys> Layer<S> {
         send.busy = Some(self.sys.thread());
         drop(send);
         let sent = self.sys.send_vectored(fd, pieces.get(from..=count).unwrap_or_default(), flags);
-        let mut send = conn.send.lock();
-        send.busy = None;
-        if send.waiting > 0 {
-            conn.idle.notify_all();
-        }
+        let mut send = self.reclaim(conn);
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
         (judge(sent, reported, head.len() + len), send)
     }
@@ -272,17 +272,23 @@ impl<S: Sys> Layer<S> {
         drop(send);
         let out = out.get(..len).unwrap_or_default();
         let sent = if len == 0 { Ok(0) } else { self.sys.send_vectored(fd, &[IoSlice::new(out)], flags) };
+        let mut send = self.reclaim(conn);
+        let reported = send.encoder.transmitted_encoded(sent.unwrap_or(0), out);
+        (judge(sent, reported, len), send)
+    }
+
+    /// The sending half again, after a wait in the kernel.
+    pub(crate) fn reclaim<'a>(&self, conn: &'a Conn) -> MutexGuard<'a, Send> {
         let mut send = conn.send.lock();
         send.busy = None;
         if send.waiting > 0 {
             conn.idle.notify_all();
         }
-        let reported = send.encoder.transmitted_encoded(sent.unwrap_or(0), out);
-        (judge(sent, reported, len), send)
+        send
     }
 
     /// Whether a send with `flags` waits for room.
-    fn waits(&self, fd: Fd, flags: c_int) -> Result<bool> {
+    pub(crate) fn waits(&self, fd: Fd, flags: c_int) -> Result<bool> {
         Ok(flags & MSG_DONTWAIT == 0 && self.sys.fcntl(fd, libc::F_GETFL, 0)? & libc::O_NONBLOCK == 0)
     }
 
@@ -322,7 +328,10 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Ends a use of the sending half: what was queued for it meanwhile is sent now.
-    fn release(&self, conn: &Conn, fd: Fd, send: MutexGuard<'_, Send>) {
+    pub(crate) fn release(&self, conn: &Conn, fd: Fd, mut send: MutexGuard<'_, Send>) {
+        if send.encoder.wants_transmit() {
+            let _ = self.transmit(conn, fd, &mut send);
+        }
         drop(send);
         if conn.has_answer() {
             self.settle(conn, fd, &mut conn.receive.lock());
