@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use libc::{c_int, epoll_event, iovec, msghdr, pollfd, sigset_t, sockaddr_storage, socklen_t};
+use libc::{c_int, c_uint, epoll_event, iovec, msghdr, pollfd, sigset_t, sockaddr_storage, socklen_t};
 use syscalls::{Sysno, syscall};
 use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
@@ -58,6 +58,13 @@ fn message(iov: *mut iovec, count: usize) -> msghdr {
     let mut msg: msghdr = unsafe { mem::zeroed() };
     (msg.msg_iov, msg.msg_iovlen) = (iov, count);
     msg
+}
+
+/// fstat(2).
+fn status(fd: Fd) -> Option<libc::stat> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `stat` has the kernel's own layout on 64-bit machines, and is filled where the call succeeds.
+    unsafe { call!(fstat, fd, stat.as_mut_ptr()).ok().map(|_| stat.assume_init()) }
 }
 
 fn pointer<T>(value: Option<&T>) -> *const T {
@@ -129,12 +136,21 @@ impl Sys for Kernel {
     }
 
     fn file_size(&self, file: Fd) -> i64 {
-        let mut stat = MaybeUninit::<libc::stat>::uninit();
-        // SAFETY: `stat` is the kernel's own layout on 64-bit machines, and is filled where the call succeeds.
-        match unsafe { call!(fstat, file, stat.as_mut_ptr()).map(|_| stat.assume_init()) } {
-            Ok(stat) if stat.st_mode & libc::S_IFMT == libc::S_IFREG => stat.st_size,
-            _ => 0,
-        }
+        status(file).filter(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG).map_or(0, |stat| stat.st_size)
+    }
+
+    fn is_pipe(&self, fd: Fd) -> bool {
+        status(fd).is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFIFO)
+    }
+
+    fn splice(&self, pipe: Fd, fd: Fd, len: usize, flags: c_uint) -> Result<usize> {
+        // SAFETY: no memory is involved: neither has an offset.
+        unsafe { call!(splice, pipe, 0, fd, 0, len, flags) }
+    }
+
+    fn read(&self, fd: Fd, buf: &mut [u8]) -> Result<usize> {
+        // SAFETY: `buf` is writable for its length.
+        unsafe { call!(read, fd, buf.as_mut_ptr(), buf.len()) }
     }
 
     fn accept4(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)> {

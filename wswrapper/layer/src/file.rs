@@ -86,7 +86,7 @@ impl<S: Sys> Layer<S> {
 
     /// Sends one frame, or what an open one lacks, of up to `len` bytes of payload that `payload` makes the kernel put behind
     /// the head. It may block, so no lock is held.
-    fn send_moved(
+    pub(crate) fn send_moved(
         &self,
         conn: &Conn,
         fd: Fd,

@@ -31,6 +31,7 @@ mod lock;
 mod log;
 pub mod owners;
 mod peek;
+mod pipe;
 pub mod poll;
 pub mod ready;
 mod recv;

@@ -299,7 +299,7 @@ impl<S: Sys> Layer<S> {
     ///
     /// # Errors
     /// `EAGAIN` when the kernel calls the socket not writable; it then reports when that changes.
-    fn room(&self, fd: Fd) -> Result<usize> {
+    pub(crate) fn room(&self, fd: Fd) -> Result<usize> {
         let (queued, limit) = self.sys.send_queue(fd)?;
         let free = limit.saturating_sub(queued);
         // What makes a stream socket writable: include/net/sock.h of Linux, sk_stream_is_writeable.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use libc::{c_int, epoll_event, pollfd, sigset_t};
+use libc::{c_int, c_uint, epoll_event, pollfd, sigset_t};
 
 /// A file descriptor, as libc has it.
 pub type Fd = c_int;
@@ -101,6 +101,12 @@ pub trait Sys: Sync {
     fn lseek(&self, file: Fd, offset: i64, whence: c_int) -> Result<i64>;
     /// fstat(2): the size of a regular file; 0 for everything else.
     fn file_size(&self, file: Fd) -> i64;
+    /// fstat(2): whether `fd` is a pipe.
+    fn is_pipe(&self, fd: Fd) -> bool;
+    /// splice(2) from a pipe to a socket.
+    fn splice(&self, pipe: Fd, fd: Fd, len: usize, flags: c_uint) -> Result<usize>;
+    /// read(2).
+    fn read(&self, fd: Fd, buf: &mut [u8]) -> Result<usize>;
     /// accept4(2).
     fn accept4(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)>;
     /// shutdown(2).

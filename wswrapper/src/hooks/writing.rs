@@ -39,18 +39,18 @@ interpose! { unsafe fn pwritev64v2(fd: c_int, iov: *const iovec, n: c_int, offse
     if offset == -1 && is_conn(fd) { unsafe { ours::pwritev2(fd, iov, n, flags) } } else { unsafe { pwritev64v2.next()(fd, iov, n, offset, flags) } }
 } }
 
-// From a wrapped descriptor to one that is not: EINVAL from the kernel, which wants a file that can be sought in.
+// From a wrapped descriptor the kernel's own sendfile fills a pipe, and splice any pipe: with frames.
 
 interpose! { unsafe fn sendfile(fd: c_int, file: c_int, offset: *mut off_t, count: size_t) -> ssize_t => ws_sendfile {
-    if is_conn(fd) { unsafe { ours::send_file(fd, file, offset, count) } } else { unsafe { sendfile.next()(fd, file, offset, count) } }
+    if is_conn(fd) || is_conn(file) { unsafe { ours::send_file(fd, file, offset, count) } } else { unsafe { sendfile.next()(fd, file, offset, count) } }
 } }
 
 interpose! { unsafe fn sendfile64(fd: c_int, file: c_int, offset: *mut off64_t, count: size_t) -> ssize_t => ws_sendfile64 {
-    if is_conn(fd) { unsafe { ours::send_file(fd, file, offset, count) } } else { unsafe { sendfile64.next()(fd, file, offset, count) } }
+    if is_conn(fd) || is_conn(file) { unsafe { ours::send_file(fd, file, offset, count) } } else { unsafe { sendfile64.next()(fd, file, offset, count) } }
 } }
 
 interpose! { unsafe fn splice(from: c_int, from_offset: *mut off64_t, to: c_int, to_offset: *mut off64_t, len: size_t, flags: c_uint) -> ssize_t => ws_splice {
-    if is_conn(from) || is_conn(to) { ours::splice() } else { unsafe { splice.next()(from, from_offset, to, to_offset, len, flags) } }
+    if is_conn(from) || is_conn(to) { unsafe { ours::splice(from, from_offset, to, to_offset, len, flags) } } else { unsafe { splice.next()(from, from_offset, to, to_offset, len, flags) } }
 } }
 
 interpose! { unsafe fn __write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t => ws_write_alias {

@@ -93,8 +93,12 @@ pub unsafe fn syscall(number: c_long, words: Words, real: impl FnOnce(Words) -> 
                 ours::recvmmsg(fd, b as _, c as c_uint, d as _, e as *mut timespec).into()
             }
             libc::SYS_sendmmsg if is_conn(fd) => ours::sendmmsg(fd, b as _, c as c_uint, d as _).into(),
-            libc::SYS_sendfile if is_conn(fd) => ours::send_file(fd, b as _, c as _, d) as c_long,
-            libc::SYS_splice if is_conn(fd) || is_conn(c as c_int) => ours::splice() as c_long,
+            libc::SYS_sendfile if is_conn(fd) || is_conn(b as c_int) => {
+                ours::send_file(fd, b as _, c as _, d) as c_long
+            }
+            libc::SYS_splice if is_conn(fd) || is_conn(c as c_int) => {
+                ours::splice(fd, b as _, c as _, d as _, e, f as _) as c_long
+            }
             libc::SYS_accept if accepts(fd) => ours::accept(fd, b as _, c as _).into(),
             libc::SYS_accept4 if accepts(fd) && ours::accept_flags(d as _) => {
                 ours::accept4(fd, b as _, c as _, d as _).into()

@@ -3,6 +3,7 @@
 mod accepting;
 mod closing;
 mod kernel;
+mod moving;
 mod reading;
 mod waiting;
 mod writing;
