@@ -46,6 +46,75 @@ scenarios! { io, "torture_io":
     checked_recvfrom_and_more_to_come("recvfrom_chk", "more")
     one_byte_reads_and_sendmsg("one", "sendmsg")
     readv_and_more_to_come("readv", "more")
+    preadv2_and_pwritev2("preadv2", "pwritev2")
+    preadv64v2_and_pwritev64v2("preadv64v2", "pwritev64v2")
+    recvmmsg_and_sendmmsg("recvmmsg", "sendmmsg")
+    one_byte_reads_and_sendfile("one", "sendfile")
+    read_and_sendfile64("read", "sendfile64")
+    read_and_splice("read", "splice")
+    further_names_of_libc("alias", "alias")
+    raw_read_and_write("raw_read", "raw_write")
+    raw_readv_and_writev("raw_readv", "raw_writev")
+    raw_recvfrom_and_sendto("raw_recvfrom", "raw_sendto")
+    raw_recvmsg_and_sendmsg("raw_recvmsg", "raw_sendmsg")
+    recvmmsg_and_raw_sendfile("recvmmsg", "raw_sendfile")
+    recvmmsg_and_dprintf("recvmmsg", "dprintf")
+}
+
+scenarios! { invariant_3_files, "torture_files":
+    sendfile_blocks_until_all_is_sent("blocking")
+    sendfile_on_a_full_socket("nonblocking")
+    sendfile_by_offset_and_by_position("positions")
+    what_sendfile_refuses("refused")
+    sendfile_of_what_is_no_regular_file("special")
+    sendfile_after_the_clients_end("gone")
+    splice_from_a_pipe("splice")
+    what_splice_refuses("splice-refused")
+}
+
+/// The one thing that is not as bare: what is in a pipe cannot be decoded.
+#[test]
+fn splice_from_a_wrapped_descriptor_is_refused() {
+    for wire in Wire::selected() {
+        let mut server = Server::start(Mode::of(wire), &mut command("torture_files", &["unspliced"]));
+        let transcript = play(&mut server, wire, &mut Rng::new(1));
+        assert_eq!(transcript.server, ["splice: EINVAL", "sendfile: EINVAL", "read: 20, right", "done"]);
+    }
+}
+
+scenarios! { messages, "torture_messages":
+    recvmmsg("recvmmsg")
+    recvmmsg_at_the_end("end")
+    recvmmsg_with_a_time_limit("timeout")
+    sendmmsg_on_a_full_socket("sendmmsg")
+    flags_and_offsets_of_vectors("vectors")
+}
+
+scenarios! { stdio, "torture_stdio":
+    a_stream_for_both_directions("both")
+    a_stream_for_each_direction("two")
+    modes("modes")
+    buffers("buffers")
+    exit_writes_what_is_buffered("exit")
+    reading_a_non_blocking_stream("nonblocking")
+    dprintf_is_whole_or_fails("dprintf")
+    streams_by_the_hundred("many")
+}
+
+scenarios! { raw, "torture_raw":
+    system_calls_on_connections("calls")
+    system_calls_that_wait("waits")
+    system_calls_on_descriptors("descriptors")
+    system_calls_that_have_nothing_to_do_with_us("others")
+    a_child_of_clone("clone")
+}
+
+/// What is refused so that programs use epoll.
+#[test]
+fn io_uring_is_refused() {
+    let mut server = Server::start(Mode::Wrapped, &mut command("torture_raw", &["uring"]));
+    let transcript = play(&mut server, Wire::Rfc6455, &mut Rng::new(1));
+    assert_eq!(transcript.server, ["io_uring_setup: ENOSYS", "done"]);
 }
 
 scenarios! { flags, "torture_flags":

@@ -59,8 +59,10 @@ mod listening;
 mod numbers;
 mod options;
 mod processes;
+mod raw;
 mod reading;
 mod signals;
+mod stdio;
 mod waiting;
 mod writing;
 
@@ -72,11 +74,13 @@ pub fn resolve() {
     addresses::resolve();
     descriptors::resolve();
     listening::resolve();
-    processes::resolve();
     numbers::resolve();
     options::resolve();
+    processes::resolve();
+    raw::resolve();
     reading::resolve();
     signals::resolve();
+    stdio::resolve();
     waiting::resolve();
     writing::resolve();
 }

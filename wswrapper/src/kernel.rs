@@ -106,6 +106,13 @@ fn message(iov: *mut iovec, count: usize) -> msghdr {
     msg
 }
 
+/// fstat(2).
+fn status(fd: Fd) -> Option<libc::stat> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `stat` has the kernel's own layout on 64-bit machines, and is filled where the call succeeds.
+    unsafe { call!(fstat, fd, stat.as_mut_ptr()).ok().map(|_| stat.assume_init()) }
+}
+
 fn pointer<T>(value: Option<&T>) -> *const T {
     value.map_or(ptr::null(), ptr::from_ref)
 }
@@ -139,8 +146,9 @@ impl Sys for Kernel {
     }
 
     fn send_waiting(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
-        // The slices are readable, as in `send_vectored`.
-        signals::send(fd, &message(bufs.as_ptr().cast_mut().cast(), bufs.len()), flags)
+        let msg = message(bufs.as_ptr().cast_mut().cast(), bufs.len());
+        // SAFETY: as in `send_vectored`.
+        unsafe { signals::wait(Sysno::sendmsg, [fd as usize, (&raw const msg).expose_provenance(), flags as usize, 0]) }
     }
 
     fn outside<T>(&self, f: impl FnOnce() -> T) -> T {
@@ -178,6 +186,40 @@ impl Sys for Kernel {
     fn write_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize> {
         // SAFETY: as in `send_vectored`.
         unsafe { call!(writev, fd, bufs.as_ptr(), bufs.len()) }
+    }
+
+    fn sendfile(&self, fd: Fd, file: Fd, position: Option<&mut i64>, len: usize) -> Result<usize> {
+        let position = position.map_or(ptr::null_mut(), ptr::from_mut);
+        // SAFETY: `position` is null or writable.
+        unsafe { signals::wait(Sysno::sendfile, [fd as usize, file as usize, position.expose_provenance(), len]) }
+    }
+
+    fn pread(&self, file: Fd, buf: &mut [u8], position: i64) -> Result<usize> {
+        // SAFETY: `buf` is writable for its length.
+        unsafe { call!(pread64, file, buf.as_mut_ptr(), buf.len(), position) }
+    }
+
+    fn lseek(&self, file: Fd, offset: i64, whence: c_int) -> Result<i64> {
+        // SAFETY: no memory is involved.
+        unsafe { call!(lseek, file, offset, whence) }.map(|position| position as i64)
+    }
+
+    fn file_size(&self, file: Fd) -> i64 {
+        status(file).filter(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG).map_or(0, |stat| stat.st_size)
+    }
+
+    fn is_pipe(&self, fd: Fd) -> bool {
+        status(fd).is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFIFO)
+    }
+
+    fn splice(&self, pipe: Fd, fd: Fd, len: usize, flags: c_uint) -> Result<usize> {
+        // SAFETY: no memory is involved: neither has an offset.
+        unsafe { call!(splice, pipe, 0, fd, 0, len, flags) }
+    }
+
+    fn read(&self, fd: Fd, buf: &mut [u8]) -> Result<usize> {
+        // SAFETY: `buf` is writable for its length.
+        unsafe { call!(read, fd, buf.as_mut_ptr(), buf.len()) }
     }
 
     fn accept4(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)> {

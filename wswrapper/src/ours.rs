@@ -2,6 +2,16 @@
 //!
 //! All of them are functions of their own that the hooks jump to, never inlined there.
 
+mod files;
+mod messages;
+mod raw;
+mod stdio;
+
+pub use files::{send_file, splice};
+pub use messages::{preadv2, pwritev2, recvmmsg, sendmmsg};
+pub use raw::{dispatches, syscall};
+pub use stdio::{VaList, fdopen, flush_streams, vdprintf, vdprintf_chk};
+
 use libc::{
     c_int, c_ulong, c_void, epoll_event, fd_set, iovec, msghdr, nfds_t, pollfd, sigset_t, size_t, sockaddr, socklen_t,
     ssize_t, timespec, timeval,
@@ -152,9 +162,18 @@ pub unsafe extern "C" fn recvfrom(
 #[inline(never)]
 pub unsafe extern "C" fn recvmsg(fd: c_int, msg: *mut msghdr, flags: c_int) -> ssize_t {
     // SAFETY: the caller's promise.
-    let Some(head) = (unsafe { msg.as_mut() }) else { return fail(Errno(libc::EFAULT)) as ssize_t };
+    size(unsafe { receive_message(fd, msg, flags) })
+}
+
+/// One message of recvmsg(2) or recvmmsg(2).
+///
+/// # Safety
+/// As for recvmsg(2).
+unsafe fn receive_message(fd: c_int, msg: *mut msghdr, flags: c_int) -> Result<usize, Errno> {
+    // SAFETY: the caller's promise.
+    let head = unsafe { msg.as_mut() }.ok_or(Errno(libc::EFAULT))?;
     if head.msg_iovlen > glue::MAX_IOV {
-        return fail(Errno(libc::EMSGSIZE)) as ssize_t;
+        return Err(Errno(libc::EMSGSIZE));
     }
     let result = layer(fd, |layer| match drops(flags) {
         // SAFETY: the caller's promise.
@@ -165,7 +184,7 @@ pub unsafe extern "C" fn recvmsg(fd: c_int, msg: *mut msghdr, flags: c_int) -> s
     if result.is_ok() {
         (head.msg_namelen, head.msg_controllen, head.msg_flags) = (0, 0, 0);
     }
-    size(result)
+    result
 }
 
 /// write(2).
@@ -211,12 +230,21 @@ pub unsafe extern "C" fn send(fd: c_int, buf: *const c_void, len: size_t, flags:
 #[inline(never)]
 pub unsafe extern "C" fn sendmsg(fd: c_int, msg: *const msghdr, flags: c_int) -> ssize_t {
     // SAFETY: the caller's promise.
-    let Some(head) = (unsafe { msg.as_ref() }) else { return fail(Errno(libc::EFAULT)) as ssize_t };
+    size(unsafe { send_message(fd, msg, flags) })
+}
+
+/// One message of sendmsg(2) or sendmmsg(2).
+///
+/// # Safety
+/// As for sendmsg(2).
+unsafe fn send_message(fd: c_int, msg: *const msghdr, flags: c_int) -> Result<usize, Errno> {
+    // SAFETY: the caller's promise.
+    let head = unsafe { msg.as_ref() }.ok_or(Errno(libc::EFAULT))?;
     if head.msg_iovlen > glue::MAX_IOV {
-        return fail(Errno(libc::EMSGSIZE)) as ssize_t;
+        return Err(Errno(libc::EMSGSIZE));
     }
     // SAFETY: the caller's promise.
-    size(layer(fd, |layer| layer.send(fd, unsafe { glue::bufs(head.msg_iov, head.msg_iovlen)? }, flags)))
+    layer(fd, |layer| layer.send(fd, unsafe { glue::bufs(head.msg_iov, head.msg_iovlen)? }, flags))
 }
 
 /// select(2): of Linux, which writes back the time that was left.

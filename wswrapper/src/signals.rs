@@ -3,7 +3,7 @@
 //! A handler may call anything that is safe in one: read, write, poll, close, also on the very descriptor that the interrupted
 //! code is busy with. If that code is ours it may hold a lock, or have sent half a frame. So a call of the layer is a *section*: a
 //! handler that comes in it runs when the section ends, a few microseconds later. Where a call waits it is outside ([`outside`]),
-//! holds nothing, and handlers run at once; all but a send, which is interrupted ([`send`]).
+//! holds nothing, and handlers run at once; all but a send, which is interrupted ([`wait`]).
 //!
 //! To that end the kernel is given [`on_signal`] in place of each handler. In a section it sends the signal to its thread once
 //! more, and returns with all signals blocked; the end of the section restores the mask, and the kernel delivers. Outside it calls
@@ -14,9 +14,9 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
-use libc::{c_int, c_void, msghdr, sighandler_t, siginfo_t, ucontext_t};
+use libc::{c_int, c_void, sighandler_t, siginfo_t, ucontext_t};
 use syscalls::{Sysno, syscall};
-use wslayer::sys::{Errno, Fd, RESTART, Result};
+use wslayer::sys::{Errno, RESTART, Result};
 
 use crate::glue::LAYER;
 use crate::hooks::next_sigaction;
@@ -134,79 +134,89 @@ pub fn outside<T>(f: impl FnOnce() -> T) -> T {
     result
 }
 
-/// sendmsg(2) that may wait, in a section. A signal that has a handler ends it, so that what was sent is accounted for before the
-/// handler runs.
+/// A system call of four arguments that may wait, in a section. A signal that has a handler ends it, so that what was done is
+/// accounted for before the handler runs.
 ///
 /// # Errors
-/// [`RESTART`] where the kernel would have gone on after the handler, and for a signal before the wait. Nothing was sent then.
-pub fn send(fd: Fd, msg: &msghdr, flags: c_int) -> Result<usize> {
-    // SAFETY: `msg` names readable memory, as the caller has it from slices; the flag lives as long as the thread.
-    let sent = THREAD.with(|thread| unsafe { wswrap_sendmsg(fd, msg, flags, thread.deferred.as_ptr()) });
-    usize::try_from(sent).map_err(|_| Errno(-sent as c_int))
+/// [`RESTART`] where the kernel would have gone on after the handler, and for a signal before the wait. Nothing was done then.
+///
+/// # Safety
+/// As for the system call.
+pub unsafe fn wait(number: Sysno, arguments: [usize; 4]) -> Result<usize> {
+    let [a, b, c, d] = arguments;
+    // SAFETY: the caller's promise; the flag lives as long as the thread.
+    let result = THREAD.with(|thread| unsafe { wswrap_wait(number as usize, a, b, c, d, thread.deferred.as_ptr()) });
+    usize::try_from(result).map_err(|_| Errno(-result as c_int))
 }
 
 unsafe extern "C" {
-    fn wswrap_sendmsg(fd: c_int, msg: *const msghdr, flags: c_int, deferred: *const u32) -> isize;
+    fn wswrap_wait(number: usize, a: usize, b: usize, c: usize, d: usize, deferred: *const u32) -> isize;
     /// From here on a signal is to end the call;
-    static wswrap_sendmsg_begin: u8;
+    static wswrap_wait_begin: u8;
     /// this is the system call, where the kernel goes back to for a restart;
-    static wswrap_sendmsg_call: u8;
+    static wswrap_wait_call: u8;
     /// and here its result is known.
-    static wswrap_sendmsg_end: u8;
+    static wswrap_wait_end: u8;
 }
 
 // A look at the flag, then the system call. A signal between the two would be put off until the wait is over, which may be never:
 // so `on_signal` takes a thread that it finds between `begin` and `call` to `end`.
 #[cfg(target_arch = "x86_64")]
 global_asm!(
-    ".pushsection .text.wswrap_sendmsg, \"ax\", @progbits",
-    ".hidden wswrap_sendmsg, wswrap_sendmsg_begin, wswrap_sendmsg_call, wswrap_sendmsg_end",
-    ".globl wswrap_sendmsg, wswrap_sendmsg_begin, wswrap_sendmsg_call, wswrap_sendmsg_end",
-    "wswrap_sendmsg:",
-    "mov eax, {number}",
-    "wswrap_sendmsg_begin:",
-    "cmp dword ptr [rcx], 0",
+    ".pushsection .text.wswrap_wait, \"ax\", @progbits",
+    ".hidden wswrap_wait, wswrap_wait_begin, wswrap_wait_call, wswrap_wait_end",
+    ".globl wswrap_wait, wswrap_wait_begin, wswrap_wait_call, wswrap_wait_end",
+    "wswrap_wait:",
+    "mov rax, rdi",
+    "mov rdi, rsi",
+    "mov rsi, rdx",
+    "mov rdx, rcx",
+    "mov r10, r8",
+    "wswrap_wait_begin:",
+    "cmp dword ptr [r9], 0",
     "jne 2f",
-    "wswrap_sendmsg_call:",
+    "wswrap_wait_call:",
     "syscall",
-    "wswrap_sendmsg_end:",
+    "wswrap_wait_end:",
     "ret",
     "2:",
     "mov rax, -{restart}",
     "ret",
     ".popsection",
-    number = const libc::SYS_sendmsg,
     restart = const RESTART.0,
 );
 #[cfg(target_arch = "aarch64")]
 global_asm!(
-    ".pushsection .text.wswrap_sendmsg, \"ax\", @progbits",
-    ".hidden wswrap_sendmsg, wswrap_sendmsg_begin, wswrap_sendmsg_call, wswrap_sendmsg_end",
-    ".globl wswrap_sendmsg, wswrap_sendmsg_begin, wswrap_sendmsg_call, wswrap_sendmsg_end",
-    "wswrap_sendmsg:",
-    "mov x8, {number}",
-    "wswrap_sendmsg_begin:",
-    "ldr w9, [x3]",
+    ".pushsection .text.wswrap_wait, \"ax\", @progbits",
+    ".hidden wswrap_wait, wswrap_wait_begin, wswrap_wait_call, wswrap_wait_end",
+    ".globl wswrap_wait, wswrap_wait_begin, wswrap_wait_call, wswrap_wait_end",
+    "wswrap_wait:",
+    "mov x8, x0",
+    "mov x0, x1",
+    "mov x1, x2",
+    "mov x2, x3",
+    "mov x3, x4",
+    "wswrap_wait_begin:",
+    "ldr w9, [x5]",
     "cbnz w9, 2f",
-    "wswrap_sendmsg_call:",
+    "wswrap_wait_call:",
     "svc 0",
-    "wswrap_sendmsg_end:",
+    "wswrap_wait_end:",
     "ret",
     "2:",
     "mov x0, -{restart}",
     "ret",
     ".popsection",
-    number = const libc::SYS_sendmsg,
     restart = const RESTART.0,
 );
 
-/// If the thread is about to make the system call of [`send`], or to make it again, it has failed with [`RESTART`] instead.
-fn end_send(context: &mut ucontext_t) {
+/// If the thread is about to make the system call of [`wait`], or to make it again, it has failed with [`RESTART`] instead.
+fn end_wait(context: &mut ucontext_t) {
     let between = |at: u64| {
-        let (begin, call) = (&raw const wswrap_sendmsg_begin, &raw const wswrap_sendmsg_call);
+        let (begin, call) = (&raw const wswrap_wait_begin, &raw const wswrap_wait_call);
         (begin as u64..=call as u64).contains(&at)
     };
-    let end = &raw const wswrap_sendmsg_end as u64;
+    let end = &raw const wswrap_wait_end as u64;
     #[cfg(target_arch = "x86_64")]
     {
         let registers = context.uc_mcontext.gregs.get_mut(libc::REG_RAX as usize..=libc::REG_RIP as usize);
@@ -277,7 +287,7 @@ unsafe fn defer(thread: &Thread, signal: c_int, info: *mut siginfo_t, context: *
             // No room in the queue: better without its information than not at all.
             let _ = syscall!(Sysno::tgkill, pid, tid, signal);
         }
-        end_send(&mut *context);
+        end_wait(&mut *context);
     }
 }
 

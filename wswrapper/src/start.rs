@@ -16,6 +16,7 @@ use crate::glue::{LAYER, SLOTS, errno, set_errno};
 use crate::hooks;
 use crate::inherit;
 use crate::kernel::Kernel;
+use crate::ours;
 use crate::signals::{self, Section};
 
 /// Runs when the library is loaded, before the program.
@@ -107,7 +108,10 @@ unsafe extern "C" fn in_child() {
 extern "C" fn at_exit() {
     if let Some(layer) = LAYER.get() {
         let _section = Section::enter();
-        let _ = catch_unwind(AssertUnwindSafe(|| layer.at_exit()));
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            ours::flush_streams();
+            layer.at_exit();
+        }));
     }
 }
 

@@ -67,6 +67,13 @@ impl<S: Sys> Layer<S> {
         received
     }
 
+    /// An error behind what a call delivers: the next call's to report.
+    pub fn postpone(&self, fd: Fd, error: Errno) {
+        if let Some(conn) = self.conn(fd) {
+            conn.receive.lock().error.get_or_insert(error);
+        }
+    }
+
     /// The call on a number that is none of ours any more.
     fn receive_plain(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
         self.sys.outside(|| match self.sys.recv_vectored(fd, bufs, flags) {

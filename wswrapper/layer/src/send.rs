@@ -34,11 +34,11 @@ const MIN_ROOM: usize = 512;
 const LARGE_WRITE: usize = 16 * 1024;
 
 /// What became of one frame.
-struct Sent {
+pub(crate) struct Sent {
     /// Payload bytes to report.
-    reported: usize,
+    pub reported: usize,
     /// Everything that was prepared is out.
-    whole: bool,
+    pub whole: bool,
 }
 
 impl<S: Sys> Layer<S> {
@@ -106,7 +106,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// The wait of this thread is over.
-    fn end_wait<'a>(&self, conn: &'a Conn) -> MutexGuard<'a, Send> {
+    pub(crate) fn end_wait<'a>(&self, conn: &'a Conn) -> MutexGuard<'a, Send> {
         let mut send = conn.send.lock();
         send.busy = None;
         conn.idle.fetch_add(1, Ordering::Relaxed);
@@ -119,18 +119,7 @@ impl<S: Sys> Layer<S> {
     /// Sends one frame of the bytes behind the first `done`, or what an open frame still lacks.
     #[inline(always)]
     fn send_frame(&self, conn: &Conn, fd: Fd, bufs: &[IoSlice<'_>], done: usize, flags: c_int) -> Result<Sent> {
-        let mut send = conn.send.lock();
-        while let Some(owner) = send.busy {
-            if owner == self.sys.thread() || !self.waits(fd, flags)? {
-                // A signal handler that was set by a raw system call interrupted this thread's own wait; or there is no room,
-                // which is why the other waits, and this call must not.
-                return Err(Errno(libc::EAGAIN));
-            }
-            send = self.await_idle(conn, send)?;
-        }
-        if send.encoder.is_closing() {
-            return Err(self.broken_pipe(fd, &send, flags));
-        }
+        let mut send = self.claim(conn, fd, flags)?;
         let verbatim = send.encoder.is_verbatim();
         // The rest of a frame in base64 is waited for, or there must be none.
         let flags = if verbatim || self.waits(fd, flags)? { flags } else { flags | MSG_DONTWAIT };
@@ -166,11 +155,26 @@ impl<S: Sys> Layer<S> {
         if let Ok(sent) = &sent {
             send.bytes += sent.reported as u64;
         }
-        if send.encoder.wants_transmit() {
-            let _ = self.transmit(conn, fd, &mut send);
-        }
         self.release(conn, fd, send);
         sent
+    }
+
+    /// The sending half, once no other thread waits in the kernel with what it prepared.
+    #[inline(always)]
+    pub(crate) fn claim<'a>(&self, conn: &'a Conn, fd: Fd, flags: c_int) -> Result<MutexGuard<'a, Send>> {
+        let mut send = conn.send.lock();
+        while let Some(owner) = send.busy {
+            if owner == self.sys.thread() || !self.waits(fd, flags)? {
+                // A signal handler that was set by a raw system call interrupted this thread's own wait; or there is no room,
+                // which is why the other waits, and this call must not.
+                return Err(Errno(libc::EAGAIN));
+            }
+            send = self.await_idle(conn, send)?;
+        }
+        if send.encoder.is_closing() {
+            return Err(self.broken_pipe(fd, &send, flags));
+        }
+        Ok(send)
     }
 
     /// A frame whose payload travels as it is: the program's own bytes behind a head.
@@ -300,7 +304,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Whether a send with `flags` waits for room.
-    fn waits(&self, fd: Fd, flags: c_int) -> Result<bool> {
+    pub(crate) fn waits(&self, fd: Fd, flags: c_int) -> Result<bool> {
         Ok(flags & MSG_DONTWAIT == 0 && self.sys.fcntl(fd, libc::F_GETFL, 0)? & libc::O_NONBLOCK == 0)
     }
 
@@ -311,7 +315,7 @@ impl<S: Sys> Layer<S> {
     ///
     /// # Errors
     /// `EAGAIN` when the kernel calls the socket not writable; it then reports when that changes.
-    fn room(&self, fd: Fd) -> Result<usize> {
+    pub(crate) fn room(&self, fd: Fd) -> Result<usize> {
         let (queued, limit) = self.sys.send_queue(fd)?;
         let free = limit.saturating_sub(queued);
         // What makes a stream socket writable: include/net/sock.h of Linux, sk_stream_is_writeable.
@@ -344,7 +348,10 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Ends a use of the sending half: what was queued for it meanwhile is sent now.
-    fn release(&self, conn: &Conn, fd: Fd, send: MutexGuard<'_, Send>) {
+    pub(crate) fn release(&self, conn: &Conn, fd: Fd, mut send: MutexGuard<'_, Send>) {
+        if send.encoder.wants_transmit() {
+            let _ = self.transmit(conn, fd, &mut send);
+        }
         drop(send);
         if conn.has_answer() {
             self.settle(conn, fd, &mut conn.receive.lock());

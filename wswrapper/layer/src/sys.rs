@@ -134,6 +134,21 @@ pub trait Sys: Sync {
     fn read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize>;
     /// writev(2), for a number that turns out to be no socket any more.
     fn write_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize>;
+    /// sendfile(2) from `position` on, which moves on by what was sent; from the file's own position where it is `None`. Signals as in
+    /// [`Sys::send_waiting`].
+    fn sendfile(&self, fd: Fd, file: Fd, position: Option<&mut i64>, len: usize) -> Result<usize>;
+    /// pread(2).
+    fn pread(&self, file: Fd, buf: &mut [u8], position: i64) -> Result<usize>;
+    /// lseek(2).
+    fn lseek(&self, file: Fd, offset: i64, whence: c_int) -> Result<i64>;
+    /// fstat(2): the size of a regular file; 0 for everything else.
+    fn file_size(&self, file: Fd) -> i64;
+    /// fstat(2): whether `fd` is a pipe.
+    fn is_pipe(&self, fd: Fd) -> bool;
+    /// splice(2) from a pipe to a socket.
+    fn splice(&self, pipe: Fd, fd: Fd, len: usize, flags: c_uint) -> Result<usize>;
+    /// read(2).
+    fn read(&self, fd: Fd, buf: &mut [u8]) -> Result<usize>;
     /// accept4(2).
     fn accept4(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)>;
     /// shutdown(2).

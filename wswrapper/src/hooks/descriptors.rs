@@ -45,4 +45,19 @@ interpose! { unsafe fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void) -> c
     }
 } }
 
-resolve!(close shutdown dup dup2 dup3 fcntl fcntl64 ioctl);
+// Further names of libc for the same functions.
+
+interpose! { unsafe fn __close(fd: c_int) -> c_int => ws_close_alias {
+    if concerns(fd) { ours::close(fd) } else { unsafe { __close.next()(fresh(fd)) } }
+} }
+
+interpose! { unsafe fn __dup2(old: c_int, new: c_int) -> c_int => ws_dup2_alias {
+    if concerns(old) || concerns(new) { unsafe { ours::dup2(old, new) } } else { fresh(unsafe { __dup2.next()(old, new) }) }
+} }
+
+interpose! { unsafe fn __fcntl(fd: c_int, command: c_int, arg: *mut c_void) -> c_int => ws_fcntl_alias {
+    if ours::copies_or_sets(command) { ours::fcntl(fd, command, arg, |fd| unsafe { __fcntl.next()(fd, command, arg) }) }
+    else { unsafe { __fcntl.next()(fd, command, arg) } }
+} }
+
+resolve!(close shutdown dup dup2 dup3 fcntl fcntl64 ioctl __close __dup2 __fcntl);

@@ -29,6 +29,14 @@ interpose! { unsafe fn __ppoll_chk(fds: *mut pollfd, n: nfds_t, timeout: *const 
     if watches::fits(n, room) && unsafe { watches::fds(fds, n) } { unsafe { ours::ppoll(fds, n, timeout, mask) } } else { unsafe { __ppoll_chk.next()(fds, n, timeout, mask, room) } }
 } }
 
+interpose! { unsafe fn __select(nfds: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set, timeout: *mut timeval) -> c_int => ws_select_alias {
+    if unsafe { watches::sets(nfds, [reads, writes, excepts]) } { unsafe { ours::select(nfds, [reads, writes, excepts], timeout) } } else { unsafe { __select.next()(nfds, reads, writes, excepts, timeout) } }
+} }
+
+interpose! { unsafe fn __poll(fds: *mut pollfd, n: nfds_t, timeout: c_int) -> c_int => ws_poll_alias {
+    if unsafe { watches::fds(fds, n) } { unsafe { ours::poll(fds, n, timeout) } } else { unsafe { __poll.next()(fds, n, timeout) } }
+} }
+
 interpose! { unsafe fn epoll_create(size_hint: c_int) -> c_int => ws_epoll_create {
     ours::epoll_created(unsafe { epoll_create.next()(size_hint) })
 } }
@@ -53,4 +61,4 @@ interpose! { unsafe fn epoll_pwait2(epoll: c_int, events: *mut epoll_event, n: c
     if watches::epoll(epoll) { unsafe { ours::epoll_pwait2(epoll, events, n, timeout, mask) } } else { unsafe { epoll_pwait2.next()(epoll, events, n, timeout, mask) } }
 } }
 
-resolve!(select pselect poll ppoll __poll_chk __ppoll_chk epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2);
+resolve!(select pselect poll ppoll __select __poll __poll_chk __ppoll_chk epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2);

@@ -39,6 +39,11 @@ pub struct File {
     /// The file is another number for that one.
     pub copy_of: Option<Fd>,
     pub closes_on_exec: bool,
+    /// The bytes of a regular file, and the position in it.
+    pub content: Option<Vec<u8>>,
+    pub position: i64,
+    /// A pipe: what is in it is [`File::input`].
+    pub is_pipe: bool,
     port: u16,
     set: Option<BTreeMap<Fd, (u32, u64)>>,
     timer: Option<Duration>,
@@ -103,6 +108,14 @@ impl Script {
 
     pub fn listener(&self, port: u16) -> Fd {
         self.add(File { backlog: Some(VecDeque::new()), port, nonblocking: true, ..File::default() })
+    }
+
+    pub fn regular(&self, content: &[u8]) -> Fd {
+        self.add(File { content: Some(content.to_vec()), ..File::default() })
+    }
+
+    pub fn pipe(&self, content: &[u8]) -> Fd {
+        self.add(File { input: content.iter().copied().collect(), is_pipe: true, ..File::default() })
     }
 
     /// A client that has connected to `listener` and sent `input`. Returns its descriptor on our side.
@@ -259,6 +272,59 @@ impl Sys for Script {
 
     fn write_vectored(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize> {
         self.send_vectored(fd, bufs, 0)
+    }
+
+    fn sendfile(&self, fd: Fd, file: Fd, position: Option<&mut i64>, len: usize) -> Result<usize> {
+        let position = position.ok_or(Errno(libc::EINVAL));
+        if len == 0 {
+            // The probe: a file with a position, nothing else.
+            return self.state().file("sendfile", file)?.content.as_ref().map(|_| 0).ok_or(Errno(libc::EINVAL));
+        }
+        let (position, mut bytes) = (position?, vec![0; len]);
+        let n = self.pread(file, &mut bytes, *position)?;
+        self.state().calls.push(("sendfile", fd));
+        let n = self.send_vectored(fd, &[IoSlice::new(&bytes[..n])], 0)?;
+        *position += n as i64;
+        Ok(n)
+    }
+
+    fn pread(&self, file: Fd, buf: &mut [u8], position: i64) -> Result<usize> {
+        let mut state = self.state();
+        let content = state.file("pread", file)?.content.as_ref().ok_or(Errno(libc::ESPIPE))?;
+        let rest = content.get(position as usize..).unwrap_or_default();
+        let n = rest.len().min(buf.len());
+        buf[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+
+    fn lseek(&self, file: Fd, offset: i64, whence: c_int) -> Result<i64> {
+        let mut state = self.state();
+        let file = state.file("lseek", file)?;
+        file.position = if whence == libc::SEEK_SET { offset } else { file.position + offset };
+        Ok(file.position)
+    }
+
+    fn file_size(&self, file: Fd) -> i64 {
+        self.state()
+            .file("fstat", file)
+            .ok()
+            .and_then(|file| file.content.as_ref())
+            .map_or(0, |bytes| bytes.len() as i64)
+    }
+
+    fn is_pipe(&self, fd: Fd) -> bool {
+        self.state().file("fstat", fd).is_ok_and(|file| file.is_pipe)
+    }
+
+    fn splice(&self, pipe: Fd, fd: Fd, len: usize, _flags: c_uint) -> Result<usize> {
+        let bytes: Vec<u8> = self.with(pipe, |file| file.input.iter().take(len).copied().collect());
+        let n = self.send_vectored(fd, &[IoSlice::new(&bytes)], 0)?;
+        self.with(pipe, |file| drop(file.input.drain(..n)));
+        Ok(n)
+    }
+
+    fn read(&self, fd: Fd, buf: &mut [u8]) -> Result<usize> {
+        self.recv_vectored(fd, &mut [IoSliceMut::new(buf)], 0)
     }
 
     fn accept4(&self, fd: Fd, _flags: c_int) -> Result<(Fd, PeerAddr)> {

@@ -4,7 +4,7 @@ use super::*;
 use crate::sys::Errno;
 
 /// The payload of the unmasked frames in `wire`, and whether the last is complete.
-fn payload(mut wire: &[u8]) -> (Vec<u8>, bool) {
+pub(super) fn payload(mut wire: &[u8]) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     while !wire.is_empty() {
         let (len, head) = match wire.get(1) {

@@ -1,0 +1,109 @@
+//! The hook of system calls by their number.
+//!
+//! Variadic like fcntl: the arguments are six words, passed on whatever they are. What does not concern us is a jump, with
+//! all registers and the stack as they came: a child of clone(2) or vfork(2) returns from this function a second time, perhaps
+//! where no frame of ours is left. The compiler does not promise that, so these few instructions are assembly.
+
+use std::arch::naked_asm;
+use std::ffi::c_void;
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::ours;
+use libc::c_long;
+use redhook::ld_preload::dlsym_next;
+
+/// The type of the function.
+type Syscall = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
+
+/// Numbers from here on do not concern us.
+const NUMBERS: usize = 512;
+
+/// Which numbers may concern us.
+static DISPATCHED: [bool; NUMBERS] = {
+    let mut table = [false; NUMBERS];
+    let mut number = 0;
+    while number < NUMBERS {
+        #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+        {
+            table[number] = ours::dispatches(number as c_long);
+        }
+        number += 1;
+    }
+    table
+};
+
+/// The real function; until it is known, one that asks.
+static NEXT: AtomicPtr<c_void> = AtomicPtr::new(first as Syscall as *mut c_void);
+
+unsafe extern "C" fn first(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long {
+    resolve();
+    unsafe { next()(number, a, b, c, d, e, f) }
+}
+
+fn next() -> Syscall {
+    unsafe { std::mem::transmute(NEXT.load(Ordering::Relaxed)) }
+}
+
+/// Looks up the real function.
+pub fn resolve() {
+    // redhook panics on a symbol that libc lacks, and this is none of them.
+    if let Ok(real) = catch_unwind(|| unsafe { dlsym_next("syscall\0") }) {
+        NEXT.store(real.cast_mut().cast(), Ordering::Relaxed);
+    }
+}
+
+unsafe extern "C" fn dispatch(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long {
+    unsafe { ours::syscall(number, [a, b, c, d, e, f], |[a, b, c, d, e, f]| next()(number, a, b, c, d, e, f)) }
+}
+
+/// syscall(2).
+///
+/// # Safety
+/// As for syscall(2).
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long {
+    naked_asm!(
+        "cmp rdi, {numbers}",
+        "jae 2f",
+        "lea rax, [rip + {dispatched}]",
+        "cmp byte ptr [rax + rdi], 0",
+        "jne {dispatch}",
+        "2:",
+        "jmp qword ptr [rip + {next}]",
+        numbers = const NUMBERS,
+        dispatched = sym DISPATCHED,
+        dispatch = sym dispatch,
+        next = sym NEXT,
+    )
+}
+
+/// syscall(2).
+///
+/// # Safety
+/// As for syscall(2).
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long {
+    naked_asm!(
+        "cmp x0, #{numbers}",
+        "b.hs 2f",
+        "adrp x9, {dispatched}",
+        "add x9, x9, :lo12:{dispatched}",
+        "ldrb w9, [x9, x0]",
+        "cbnz w9, 3f",
+        "2:",
+        "adrp x9, {next}",
+        "ldr x9, [x9, :lo12:{next}]",
+        "br x9",
+        "3:",
+        "b {dispatch}",
+        numbers = const NUMBERS,
+        dispatched = sym DISPATCHED,
+        dispatch = sym dispatch,
+        next = sym NEXT,
+    )
+}
