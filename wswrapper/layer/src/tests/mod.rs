@@ -3,6 +3,7 @@
 mod accepting;
 mod closing;
 mod kernel;
+mod leaving;
 mod reading;
 mod waiting;
 mod writing;
