@@ -68,6 +68,9 @@ pub struct State {
     /// Companions started, with the descriptors that they got.
     pub companions: Vec<(Fd, Fd)>,
     pub no_companion: bool,
+    /// What was sent to files that are closed, and what was left in those that another took the number of.
+    pub sent_by_closed: BTreeMap<Fd, Vec<u8>>,
+    replaced: BTreeMap<Fd, File>,
     next: Fd,
 }
 
@@ -144,6 +147,11 @@ impl Script {
 }
 
 impl State {
+    /// What was not read from the file that had the number `fd`.
+    pub fn closed_input(&self, fd: Fd) -> Vec<u8> {
+        self.replaced[&fd].input.iter().copied().collect()
+    }
+
     fn file(&mut self, name: &'static str, fd: Fd) -> Result<&mut File> {
         self.calls.push((name, fd));
         if let Some((call, error, times @ 1..)) = &mut self.failing
@@ -348,7 +356,8 @@ impl Sys for Script {
     fn close(&self, fd: Fd) -> Result<()> {
         let mut state = self.state();
         state.file("close", fd)?;
-        state.files.remove(&fd);
+        let closed = state.files.remove(&fd).unwrap_or_default();
+        state.sent_by_closed.insert(fd, closed.output);
         for file in state.files.values_mut() {
             if let Some(set) = &mut file.set {
                 set.remove(&fd);
@@ -361,7 +370,9 @@ impl Sys for Script {
         let mut state = self.state();
         state.file("dup", old)?;
         let copy = File { copy_of: Some(old), room: usize::MAX, ..File::default() };
-        state.files.insert(new, copy);
+        if let Some(replaced) = state.files.insert(new, copy) {
+            state.replaced.insert(new, replaced);
+        }
         Ok(new)
     }
 

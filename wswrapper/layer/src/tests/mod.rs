@@ -4,6 +4,7 @@ mod accepting;
 mod closing;
 mod failing;
 mod kernel;
+mod leaving;
 mod moving;
 mod oneshot;
 mod reading;

@@ -1,0 +1,158 @@
+//! Invariant 5: a connection that leaves the code we sit in is bridged, and nothing is lost on the way.
+
+use libc::{EPOLL_CTL_ADD, EPOLLIN, epoll_event};
+use wsproto::Handover;
+
+use super::*;
+use crate::bridge::Why;
+use crate::slots::Slot;
+
+/// What the companion was given: its two descriptors, and the state in the pair.
+fn companion(script: &Script) -> (Fd, Fd, Handover) {
+    let (net, pair) = *script.state().companions.last().unwrap();
+    // The program's end was made before.
+    let state = script.state().sent_by_closed.get(&(pair - 1)).cloned().unwrap();
+    (net, pair, Handover::decode(&state).unwrap())
+}
+
+/// Forks: this process is 10, its child is 11.
+fn fork(script: &Script, layer: &Layer<Script>) {
+    let guard = layer.before_fork();
+    script.state().pid = 11;
+    layer.in_child(guard);
+    script.state().pid = 10;
+    layer.pid.store(10, std::sync::atomic::Ordering::Relaxed);
+}
+
+fn passes(layer: &Layer<Script>, fd: Fd) {
+    layer.before_passing(fd, Why::Passed);
+}
+
+#[test]
+fn invariant_5_the_state_goes_along_and_the_rest_stays_in_the_queue() {
+    let (script, layer, fd) = open(REQUEST);
+    script.arrive(fd, &[frame(BINARY, b"hello"), frame(BINARY, b"world")].concat());
+    assert_eq!(read(&layer, fd, 2, 0).unwrap(), b"he");
+    passes(&layer, fd);
+    let (net, _, mut handover) = companion(&script);
+    assert_eq!((net, handover.received), (fd, 2));
+    // The numbers of a copy are not tracked here: what is in the queue is read as the companion would.
+    let mut input: Vec<u8> = script.state().closed_input(fd);
+    let mut out = [0; 100];
+    let received = handover.receiver.receive(&mut input, &mut out);
+    assert_eq!(&out[..received.produced], b"lloworld");
+    assert_eq!(layer.slots().get(fd), Slot::Unknown);
+}
+
+#[test]
+fn invariant_5_a_header_that_was_looked_at_is_not_seen_twice() {
+    let (script, layer, fd) = open(REQUEST);
+    script.arrive(fd, &frame(BINARY, b"hello"));
+    assert!(layer.payload_waits(&layer.conn(fd).unwrap(), fd, &mut layer.conn(fd).unwrap().receive.lock()));
+    passes(&layer, fd);
+    let (_, _, mut handover) = companion(&script);
+    let mut out = [0; 100];
+    let received = handover.receiver.receive(&mut script.state().closed_input(fd), &mut out);
+    assert_eq!(&out[..received.produced], b"hello");
+}
+
+#[test]
+fn invariant_3_an_open_frame_goes_along() {
+    let (script, layer, fd) = open(REQUEST);
+    script.with(fd, |file| file.room = 2 + 3);
+    assert_eq!(write(&layer, fd, b"hello").unwrap(), 3);
+    passes(&layer, fd);
+    let (_, _, mut handover) = companion(&script);
+    assert_eq!(handover.sent, 3);
+    let (head, count) = handover.sender.transmit_head(10);
+    assert_eq!((head.as_slice(), count), (&b""[..], 2));
+}
+
+#[test]
+fn a_registration_is_made_again_with_the_program_s_own_data() {
+    let (script, layer, fd) = open(REQUEST);
+    let epoll = crate::sys::Sys::epoll_create(&script).unwrap();
+    layer.epoll_created(epoll);
+    layer.epoll_ctl(epoll, EPOLL_CTL_ADD, fd, Some(epoll_event { events: EPOLLIN as u32, u64: 4711 })).unwrap();
+    passes(&layer, fd);
+    let mut events = [epoll_event { events: 0, u64: 0 }];
+    script.arrive(fd, b"plain");
+    let limits = crate::wait::Limits { timeout: Some(std::time::Duration::ZERO), mask: None };
+    assert_eq!(layer.epoll_wait(epoll, &mut events, limits), Ok(1));
+    assert_eq!({ events[0].u64 }, 4711);
+}
+
+#[test]
+fn no_close_is_said_for_a_connection_that_was_handed_over() {
+    let (script, layer, fd) = open(REQUEST);
+    fork(&script, &layer);
+    let conn = layer.conn(fd).unwrap();
+    passes(&layer, fd);
+    assert!(conn.send.lock().owners.is_none());
+    script.state().calls.clear();
+    layer.finish(&conn, fd);
+    assert!(!script.state().calls.iter().any(|call| call.0 == "send"));
+}
+
+#[test]
+fn an_exec_takes_the_standard_descriptors_and_what_nobody_shares() {
+    for (shared, closes_on_exec, bridged) in
+        [(false, false, true), (true, false, false), (false, true, false), (true, true, false)]
+    {
+        let (script, layer, fd) = open(REQUEST);
+        if shared {
+            fork(&script, &layer);
+        }
+        script.with(fd, |file| file.closes_on_exec = closes_on_exec);
+        layer.before_exec(0);
+        assert_eq!(script.state().companions.len(), usize::from(bridged), "{shared} {closes_on_exec}");
+        let conn = layer.conn(fd);
+        assert_eq!(conn.is_none(), bridged);
+        if let (Some(conn), true) = (conn, shared) {
+            // Whether the other process, 11, takes it for shared with this one.
+            let owners = |pid| {
+                script.state().pid = pid;
+                let shared = conn.send.lock().owners.as_ref().unwrap().is_shared(&script);
+                script.state().pid = 10;
+                shared
+            };
+            assert!(!owners(11), "the new program does not speak for it");
+            layer.after_failed_exec();
+            assert!(owners(11), "this process uses it again");
+        }
+        // Those that the environment lists go along whoever shares them.
+        if shared && !closes_on_exec {
+            layer.before_exec(fd - 2);
+            assert_eq!(script.state().companions.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn without_a_companion_the_stream_ends_for_both() {
+    let (script, layer, fd) = open(REQUEST);
+    script.state().no_companion = true;
+    script.arrive(fd, &frame(BINARY, b"frames that nobody must read as payload"));
+    passes(&layer, fd);
+    assert_eq!(script.take_output(fd), [0x88, 2, 0x03, 0xf3]);
+    script.with(fd, |file| assert!(file.input.is_empty() && file.shut_read && file.shut_write));
+    // A sandbox, or a child that may have no use for it, is no reason to end it.
+    let (script, layer, fd) = open(REQUEST);
+    script.state().no_companion = true;
+    layer.before_sandbox();
+    assert_eq!(write(&layer, fd, b"on").unwrap(), 2);
+}
+
+#[test]
+fn calls_under_way_go_on_with_the_socket_that_took_its_place() {
+    let (script, layer, fd) = open(REQUEST);
+    let conn = layer.conn(fd).unwrap();
+    passes(&layer, fd);
+    // The number is looked up before the hand-over, the lock taken behind it.
+    layer.slots().replace(fd, Slot::Conn(conn.index()));
+    script.arrive(fd, b"plain");
+    assert_eq!(read(&layer, fd, 10, 0).unwrap(), b"plain");
+    layer.slots().replace(fd, Slot::Conn(conn.index()));
+    assert_eq!(write(&layer, fd, b"plain").unwrap(), 5);
+    assert_eq!(script.take_output(fd), b"plain");
+}
