@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wstests::{Client, Server, Wire, app};
+use wstests::{Client, Mode, Server, Wire, app};
 
 fn corner(mode: &str) -> Server {
     Server::wrapped(Command::new(app("corners")).args([mode, "{port}"]))
@@ -117,6 +117,62 @@ fn a_low_water_mark_keeps_neither_requests_nor_messages_nor_the_end_from_the_pro
     let server = corner("lowat");
     for wire in Wire::WEBSOCKET {
         let mut client = echoes_after_a_split_request(&server, wire, 10);
+        client.close(1000);
+        client.read_to_end();
+    }
+}
+
+#[test]
+fn the_librarys_own_descriptors_come_late_are_high_and_go_with_exec() {
+    let [bare, wrapped] = [Mode::Bare, Mode::Wrapped]
+        .map(|mode| Server::spawn(mode, Command::new("ls").arg("/proc/self/fd")).stdout_to_end());
+    assert!(!bare.is_empty());
+    assert_eq!(bare, wrapped, "a program that has not listened");
+
+    let server = corner("fewfds");
+    let mut pending = Client::builder(Wire::Rfc6455).begin(server.addr()).unwrap();
+    pending.advance(20).unwrap();
+    let mut client = Client::connect(server.addr(), Wire::Rfc6455).unwrap();
+    client.send(b"hello");
+    assert_eq!(client.read_exact(5), b"hello");
+    let directory = format!("/proc/{}", server.pid());
+    let mut own = 0;
+    for entry in std::fs::read_dir(format!("{directory}/fd")).unwrap() {
+        let entry = entry.unwrap();
+        let (number, file) = (entry.file_name().into_string().unwrap(), std::fs::read_link(entry.path()).unwrap());
+        if file.to_string_lossy().starts_with("anon_inode:") {
+            own += 1;
+            // With a limit of 40 the numbers from 37 on are high.
+            assert!(number.parse::<u32>().unwrap() >= 37, "{number}");
+            let info = std::fs::read_to_string(format!("{directory}/fdinfo/{number}")).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+            assert!(u32::from_str_radix(flags, 8).unwrap() & libc::O_CLOEXEC as u32 != 0, "{number}: {flags}");
+        }
+    }
+    assert_eq!(own, 2, "an epoll instance and a timer");
+}
+
+/// Python starts other programs by vfork.
+const STARTS_PROGRAMS: &str = "
+import socket, subprocess, sys
+listener = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+while True:
+    connection, _ = listener.accept()
+    while data := connection.recv(1000):
+        subprocess.run(['true'], check=True, stdin=connection, close_fds=True)
+        connection.sendall(data)
+    connection.close()
+";
+
+#[test]
+fn invariant_5_a_program_that_starts_others_keeps_its_connections() {
+    let server = Server::wrapped(Command::new("python3").args(["-c", STARTS_PROGRAMS, "{port}"]));
+    for wire in Wire::WEBSOCKET {
+        let mut client = Client::connect(server.addr(), wire).unwrap();
+        for _ in 0..5 {
+            client.send(b"hello");
+            assert_eq!(client.read_exact(5), b"hello");
+        }
         client.close(1000);
         client.read_to_end();
     }

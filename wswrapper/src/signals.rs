@@ -102,36 +102,39 @@ impl Thread {
     }
 }
 
-/// A section, until it is dropped.
-pub struct Section(());
+/// A section, until it is dropped. The pointer saves a second search for the thread's own, and keeps it with its thread.
+pub struct Section(*const Thread);
 
 impl Section {
     /// Begins a section.
     #[inline(always)]
     pub fn enter() -> Self {
-        THREAD.with(Thread::enter);
-        Section(())
+        THREAD.with(|thread| {
+            thread.enter();
+            Section(thread)
+        })
     }
 }
 
 impl Drop for Section {
     #[inline(always)]
     fn drop(&mut self) {
-        THREAD.with(Thread::leave);
+        // SAFETY: a section stays in the thread that entered it, and this memory is the thread's until it ends: nothing in it is
+        // ever dropped.
+        unsafe { (*self.0).leave() }
     }
 }
 
 /// Runs `f`, which waits, outside all sections. The thread holds no lock. A handler may leave `f` by siglongjmp(3).
 #[inline(always)]
 pub fn outside<T>(f: impl FnOnce() -> T) -> T {
-    let depth = THREAD.with(|thread| {
+    THREAD.with(|thread| {
         let depth = thread.depth.load(Ordering::Relaxed);
         thread.set_depth(0);
-        depth
-    });
-    let result = f();
-    THREAD.with(|thread| thread.set_depth(depth));
-    result
+        let result = f();
+        thread.set_depth(depth);
+        result
+    })
 }
 
 /// A system call of four arguments that may wait, in a section. A signal that has a handler ends it, so that what was done is

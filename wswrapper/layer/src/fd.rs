@@ -179,15 +179,14 @@ impl<S: Sys> Layer<S> {
     pub(crate) fn leave(&self, fd: Fd) {
         let slot = self.slots.get(fd);
         if let Slot::Conn(index) = slot {
-            if let Some(conn) = self.conn(fd) {
-                if conn.fds.load(Ordering::Acquire) == 1 {
-                    // While the number still names the connection: this talks to the client.
-                    self.finish(&conn, fd);
-                }
-                if self.slots.exchange(fd, slot, Slot::Unknown) {
-                    drop(conn);
-                    self.drop_conn(index);
-                }
+            // Of several threads that each close the last number but one, one is told that it was the last.
+            if let Some(conn) = self.conn(fd)
+                && self.slots.exchange(fd, slot, Slot::Unknown)
+                && conn.fds.fetch_sub(1, Ordering::AcqRel) == 1
+            {
+                // The kernel's number still stands for the connection: this talks to the client.
+                self.finish(&conn, fd);
+                self.conns.release(index);
             }
             return;
         }
