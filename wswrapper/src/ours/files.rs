@@ -13,7 +13,7 @@ use crate::glue::{fail, is_conn, size};
 #[inline(never)]
 pub unsafe extern "C" fn send_file(fd: c_int, file: c_int, offset: *mut off_t, count: size_t) -> ssize_t {
     if is_conn(file) {
-        return fail(Errno(libc::EINVAL)) as ssize_t;
+        return fail(Errno(if offset.is_null() { libc::EINVAL } else { libc::ESPIPE })) as ssize_t;
     }
     // SAFETY: the caller's promise.
     size(layer(fd, |layer| layer.send_file(fd, file, unsafe { offset.as_mut() }, count)))
