@@ -5,6 +5,7 @@ mod closing;
 mod failing;
 mod kernel;
 mod oneshot;
+mod racing;
 mod reading;
 mod waiting;
 mod writing;
