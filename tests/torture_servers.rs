@@ -215,6 +215,15 @@ scenarios! { accepting, "torture_accept":
     the_listener_is_closed_amid_handshakes("closed-listener")
 }
 
+// Sixty-four processes on one listener; one-shot in a nested instance with worker threads; a daemon.
+scenarios! { crowds, "torture_crowd":
+    processes_that_accept("prefork-accept")
+    processes_that_wait_with_epoll("prefork-epoll")
+    processes_that_wait_exclusively("prefork-exclusive")
+    nested_one_shot_with_worker_threads("nested")
+    a_daemon_that_closes_everything("daemon")
+}
+
 scenarios! { invariant_5_descriptors, "torture_fds":
     duplicates("duplicates")
     numbers_taken_over("replaced")

@@ -7,6 +7,7 @@ mod kernel;
 mod leaving;
 mod moving;
 mod oneshot;
+mod racing;
 mod reading;
 mod waiting;
 mod writing;
