@@ -6,7 +6,7 @@ use std::process::Command;
 use wstests::script;
 
 use crate::program::{Ends, Program, Site, Way, is_root, words};
-use crate::talks::{MEGABYTE, echo};
+use crate::talks::{MEGABYTE, echo, echo_in_turns};
 
 servers![
     ncat_exec,
@@ -36,16 +36,25 @@ fn bridged(name: &'static str, package: &'static str, command: fn(&Site) -> Comm
     }
 }
 
+/// ncat carries the bytes itself, between the connection and two pipes.
 fn ncat_exec() -> Program {
-    bridged("ncat -k --exec", "ncat", |site| words(&format!("ncat -l -k 127.0.0.1 {} --exec {ECHO}", site.port)))
+    Program {
+        talk: echo_in_turns,
+        way: Way::InPlace,
+        ..bridged("ncat -k --exec", "ncat", |site| words(&format!("ncat -l -k 127.0.0.1 {} --exec {ECHO}", site.port)))
+    }
 }
 
 fn ncat_sh_exec() -> Program {
-    bridged("ncat -k --sh-exec", "ncat", |site| {
-        let mut command = words(&format!("ncat -l -k 127.0.0.1 {} --sh-exec", site.port));
-        command.arg(format!("{ECHO} | {ECHO}"));
-        command
-    })
+    Program {
+        name: "ncat -k --sh-exec",
+        command: |site| {
+            let mut command = words(&format!("ncat -l -k 127.0.0.1 {} --sh-exec", site.port));
+            command.arg(format!("{ECHO} | {ECHO}"));
+            command
+        },
+        ..ncat_exec()
+    }
 }
 
 fn socat_exec() -> Program {

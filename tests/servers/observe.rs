@@ -50,8 +50,8 @@ pub(crate) fn read(trace: &Path, port: u16) -> Observed {
     let mut programs = 0;
     for line in trace.lines() {
         // PID NAME(ARGUMENTS; the second half of an interrupted line (`<... NAME resumed>`) tells nothing more.
-        let Some((name, arguments)) = line.split_once(' ').and_then(|(_, call)| call.trim_start().split_once('('))
-        else {
+        let call = line.split_once(' ').map_or("", |(_, call)| call.trim_start());
+        let Some((name, arguments)) = call.split_once('(').filter(|(name, _)| !name.starts_with('<')) else {
             continue;
         };
         match name {
