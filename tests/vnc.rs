@@ -99,6 +99,26 @@ fn the_server_greets_in_every_dialect_and_vncserver_kill_ends_the_connection() {
     }
 }
 
+/// What the applications of a desktop see of the library: how many variables, and how often it is in their memory.
+const LOOK: &str = r##"
+exec xterm -e sh -c '
+    echo "$(env | grep -cE "^WSWRAP_|libwswrapper") $(grep -c libwswrapper /proc/$PPID/maps /proc/$$/maps | tr "\n" " ")" |
+        sed "s|/proc/[0-9]*/maps||g; s|:[1-9][0-9]*|:some|g" >"$HOME/line"
+    exec cat'
+"##;
+
+/// `vncserver` starts the server, and then the session, whose shell is loaded when the port is open.
+#[test]
+fn with_no_inherit_the_server_is_wrapped_and_the_applications_have_no_library() {
+    for (options, seen) in [(&["--no-inherit"][..], "0 :0 :0 \n"), (&[], "3 :some :some \n")] {
+        let mut desktop = Desktop::start_with(&launcher(), options, LOOK);
+        assert_eq!(desktop.line(), seen, "{options:?}");
+        let mut client = Client::connect(("127.0.0.1", desktop.port()), Wire::Rfc6455).expect("the port is wrapped");
+        assert_eq!(client.read_exact(GREETING.len()), GREETING);
+        desktop.stop();
+    }
+}
+
 #[test]
 #[ignore = "writes docs/novnc.png, the picture in the README"]
 fn screenshot() {

@@ -11,7 +11,7 @@ use crate::cli::Config;
 use crate::elf::{self, Symbols};
 use crate::failure::{Failure, shown};
 use crate::instead::instead;
-use crate::library::Library;
+use crate::library::{self, Library};
 use crate::loader::{self, Listing};
 use crate::program::{self, Program};
 use crate::sanitizer;
@@ -121,21 +121,13 @@ fn describe(config: &Config, library: &Library, text: &mut String) -> Result<(),
     Ok(())
 }
 
-/// The loader must have found everything, and have taken the library.
+/// The loader must have taken the library, which it does only where it has found everything.
 fn preloaded(path: &Path, listing: &Listing) -> Result<(), Failure> {
-    let line = |why: String| format!("{}: {why}", shown(path));
-    if let Some(name) = listing.missing.first() {
-        return Err(Failure::cannot_run(line(format!(
-            "a library that it needs is missing: {}: install it",
-            shown(name)
-        ))));
-    }
-    let ours = |path: &&std::path::PathBuf| path.file_name().is_some_and(|name| name == crate::library::NAME);
-    if listing.loaded.iter().find(ours).is_some() {
+    if listing.loaded.iter().any(|path| path.file_name().is_some_and(|name| name == library::NAME)) {
         return Ok(());
     }
-    let why = listing.complaint.as_deref().unwrap_or("it does not say why");
-    Err(Failure::cannot_wrap(line(format!("its dynamic loader does not load libwswrapper.so: {}", shown(why)))))
+    let why = listing.complaint.as_deref().unwrap_or("it does not load libwswrapper.so");
+    Err(Failure::cannot_wrap(format!("{}: its dynamic loader fails: {}", shown(path), shown(why))))
 }
 
 fn is_libc(object: &Path) -> bool {

@@ -12,8 +12,6 @@ use std::process::{Command, Stdio};
 pub struct Listing {
     /// The libraries that it would load, preloaded ones among them.
     pub loaded: Vec<PathBuf>,
-    /// The names for which it finds none.
-    pub missing: Vec<String>,
     /// What it says on standard error, if anything.
     pub complaint: Option<String>,
 }
@@ -35,21 +33,14 @@ pub fn list(loader: &Path, program: &Path, preload: &OsStr) -> io::Result<Listin
     Ok(listing)
 }
 
-/// Lines such as `libc.so.6 => /lib/libc.so.6 (0x7f..)`, `/lib/ld.so (0x7f..)`, `linux-vdso.so.1 (0x7f..)` and `libx.so =>
-/// not found`.
+/// Lines such as `libc.so.6 => /lib/libc.so.6 (0x7f..)`, `/lib/ld.so (0x7f..)`, `linux-vdso.so.1 (0x7f..)`.
 fn parse(text: &str) -> Listing {
-    let mut listing = Listing::default();
-    for line in text.lines().map(str::trim) {
-        let (name, place) = line.split_once(" => ").unwrap_or((line, line));
-        if place == "not found" {
-            listing.missing.push(name.to_owned());
-        } else if let Some((path, _)) = place.rsplit_once(" (0x")
-            && path.contains('/')
-        {
-            listing.loaded.push(path.into());
-        }
-    }
-    listing
+    let path = |line: &str| {
+        let line = line.trim();
+        let (path, _) = line.split_once(" => ").map_or(line, |(_, place)| place).rsplit_once(" (0x")?;
+        path.contains('/').then(|| path.into())
+    };
+    Listing { loaded: text.lines().filter_map(path).collect(), complaint: None }
 }
 
 #[cfg(test)]
@@ -64,6 +55,5 @@ mod tests {
         );
         let paths = ["/a b/libwswrapper.so", "/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"];
         assert_eq!(listing.loaded, paths.map(PathBuf::from));
-        assert_eq!(listing.missing, ["libx.so"]);
     }
 }

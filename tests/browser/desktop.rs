@@ -36,6 +36,11 @@ impl Desktop {
     /// Runs `launcher PORT vncserver -geometry 640x480 :DISPLAY` and waits until it has returned, the server running in
     /// the background. `session` is the shell script that starts the programs of the desktop.
     pub fn start(launcher: &Path, session: &str) -> Desktop {
+        Self::start_with(launcher, &[], session)
+    }
+
+    /// The same with options of the launcher.
+    pub fn start_with(launcher: &Path, options: &[&str], session: &str) -> Desktop {
         let home = Scratch::new("desktop");
         let family = Family::of(home.path());
         let vnc = home.path().join(".vnc");
@@ -49,7 +54,7 @@ impl Desktop {
         let display = Display::reserve();
         let port = display.port().to_string();
         let name = display.name();
-        let start = [port.as_str(), "vncserver", "-geometry", "640x480", name.as_str()];
+        let start = [options, &[port.as_str(), "vncserver", "-geometry", "640x480", name.as_str()]].concat();
         run(launcher.as_os_str(), &start, home.path());
         Desktop { pipe, _family: family, display, home }
     }

@@ -39,10 +39,16 @@ impl Scratch {
 
     /// A C program, compiled with `flags`.
     pub fn compiled(&self, name: &str, flags: &[&str]) -> PathBuf {
-        let (source, path) = (self.path("main.c"), self.path(name));
+        let source = self.path("main.c");
         fs::write(&source, "int main(void) { return 0; }\n").expect("written");
-        let status = Command::new("cc").args(flags).arg("-o").arg(&path).arg(&source).status();
-        assert!(status.expect("cc runs").success(), "cc {flags:?}");
+        self.built("cc", name, &source, flags)
+    }
+
+    /// A program from `source`, made by a compiler that is called as cc is.
+    pub fn built(&self, compiler: &str, name: &str, source: &Path, flags: &[&str]) -> PathBuf {
+        let path = self.path(name);
+        let status = Command::new(compiler).arg("-o").arg(&path).arg(source).args(flags).current_dir(&self.0).status();
+        assert!(status.expect("the compiler runs").success(), "{compiler} {flags:?}");
         path
     }
 
@@ -87,7 +93,7 @@ pub fn mode(path: &Path, mode: u32) {
 /// A command whose environment has nothing of ours.
 pub fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    for name in ["PORT", "LOG", "VERBOSE", "DIALECTS", "ORIGINS", "HANDSHAKE_TIMEOUT"] {
+    for name in ["PORT", "LOG", "VERBOSE", "DIALECTS", "ORIGINS", "HANDSHAKE_TIMEOUT", "NO_INHERIT"] {
         command.env_remove(format!("WSWRAP_{name}"));
     }
     command.env_remove("LD_PRELOAD").stdin(Stdio::null());

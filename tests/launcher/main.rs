@@ -4,5 +4,11 @@
 mod checkout;
 mod checks;
 mod common;
+mod inherit;
+mod options;
 mod preload;
 mod process;
+mod refused;
+mod report;
+mod sanitizer;
+mod watch;

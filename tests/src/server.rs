@@ -136,6 +136,7 @@ impl Server {
             "WSWRAP_HANDSHAKE_TIMEOUT",
             "WSWRAP_DIALECTS",
             "WSWRAP_ORIGINS",
+            "WSWRAP_NO_INHERIT",
         ] {
             run.env_remove(name);
         }
@@ -228,6 +229,15 @@ impl Server {
     #[track_caller]
     pub fn stdout_to_end(&self) -> Vec<u8> {
         self.stdout.take(&format!("the end of stdout of {}", self.what), |unread, ended| ended.then_some(unread.len()))
+    }
+
+    /// The next line of its standard error, without the line end.
+    ///
+    /// # Panics
+    /// If none comes in time.
+    #[track_caller]
+    pub fn stderr_line(&self) -> String {
+        line(&self.stderr, &format!("a line of stderr of {}", self.what))
     }
 
     /// Kills the program and returns the rest of its standard error.
