@@ -348,6 +348,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Ends a use of the sending half: what was queued for it meanwhile is sent now.
+    #[inline(always)]
     pub(crate) fn release(&self, conn: &Conn, fd: Fd, mut send: MutexGuard<'_, Send>) {
         if send.encoder.wants_transmit() {
             let _ = self.transmit(conn, fd, &mut send);
