@@ -159,7 +159,7 @@ listener = socket.create_server(('127.0.0.1', int(sys.argv[1])))
 while True:
     connection, _ = listener.accept()
     while data := connection.recv(1000):
-        subprocess.run(['true'], check=True, stdin=connection, close_fds=True)
+        subprocess.run(['true'], check=True, close_fds=True)
         connection.sendall(data)
     connection.close()
 ";

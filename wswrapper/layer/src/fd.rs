@@ -182,11 +182,15 @@ impl<S: Sys> Layer<S> {
             // Of several threads that each close the last number but one, one is told that it was the last.
             if let Some(conn) = self.conn(fd)
                 && self.slots.exchange(fd, slot, Slot::Unknown)
-                && conn.fds.fetch_sub(1, Ordering::AcqRel) == 1
             {
-                // The kernel's number still stands for the connection: this talks to the client.
-                self.finish(&conn, fd);
-                self.conns.release(index);
+                if conn.fds.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    // The kernel's number still stands for the connection: this talks to the client.
+                    self.finish(&conn, fd);
+                    self.conns.release(index);
+                } else {
+                    // Another thread may be looking at the connection under this number.
+                    drop(conn.receive.lock());
+                }
             }
             return;
         }
@@ -230,8 +234,11 @@ impl<S: Sys> Layer<S> {
                 let Some(listener) = self.listeners.acquire(index) else {
                     return;
                 };
-                if listener.fds.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    self.dissolve(&mut listener.hub.lock());
+                let last = listener.fds.fetch_sub(1, Ordering::AcqRel) == 1;
+                // Also where it is not: another thread may be accepting from this number.
+                let mut hub = listener.hub.lock();
+                if last {
+                    self.dissolve(&mut hub);
                     self.listeners.release(index);
                 }
             }

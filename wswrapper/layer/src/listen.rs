@@ -159,8 +159,12 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Whether `accept` would succeed, or fail with more than `EAGAIN`, at once.
-    pub(crate) fn connection_waits(&self, fd: Fd, listener: &Listener) -> bool {
+    pub(crate) fn connection_waits(&self, fd: Fd, listener: &Ref<'_, Listener>) -> bool {
         let hub = &mut *listener.hub.lock();
+        if self.slots.get(fd) != Slot::Listener(listener.index()) {
+            // Closed by another thread, and perhaps something else by now. Under the lock it stays what it is.
+            return true;
+        }
         self.pump(fd, hub, listener.accept_flags()).unwrap_or(true)
     }
 

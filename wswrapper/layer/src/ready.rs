@@ -53,8 +53,13 @@ impl<S: Sys> Layer<S> {
         let Some(conn) = self.conn(fd) else {
             return Behind::Something;
         };
-        self.flush(&conn, fd);
         let receive = &mut *conn.receive.lock();
+        if self.slots.get(fd) != Slot::Conn(conn.index()) {
+            // Another thread has closed the number, and it may be something else by now; `leave` waits for this lock, so as long
+            // as we hold it the number stays what it is.
+            return Behind::Something;
+        }
+        self.flush(&conn, fd);
         let over = |receive: &Receive| receive.error.is_some() || receive.decoder.end().is_some();
         if over(receive) || receive.decoder.verbatim() > 0 || self.payload_waits(&conn, fd, receive) || over(receive) {
             Behind::Something
