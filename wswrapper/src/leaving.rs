@@ -83,7 +83,13 @@ pub fn before_spawn_with(fd: c_int) {
 /// prctl(2) `PR_SET_SECCOMP`, seccomp(2).
 #[inline(never)]
 pub fn before_sandbox() {
-    before(Layer::before_sandbox);
+    // Also where there is no connection yet: a wait must not look at what it waits for any more.
+    if let Some(layer) = LAYER.get() {
+        let _ = call(-1, || {
+            layer.before_sandbox();
+            Ok(())
+        });
+    }
 }
 
 /// Whether a message has control data.

@@ -16,7 +16,7 @@
 //! 4. *Not ours, not touched*: [`slots`].
 //! 5. *A wrapped connection stays wrapped wherever it goes*: `fd`, [`fork`], [`bridge`].
 
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 pub mod bridge;
 pub mod bridged;
@@ -72,6 +72,8 @@ pub struct Layer<S> {
     highest: AtomicI32,
     /// The highest number that an epoll instance ever had.
     highest_epoll: AtomicI32,
+    /// The process is in a sandbox, or about to enter one: no system call is made that the program's own does not ask for.
+    sandboxed: AtomicBool,
     /// Copies of connections that vfork(2) children made.
     copies: lock::Mutex<Vec<bridge::Copied>>,
     /// The upper half of our epoll data.
@@ -94,6 +96,7 @@ impl<S: Sys> Layer<S> {
             told: Mutex::default(),
             highest: AtomicI32::new(-1),
             highest_epoll: AtomicI32::new(-1),
+            sandboxed: AtomicBool::new(false),
             copies: lock::Mutex::default(),
             magic,
         }
