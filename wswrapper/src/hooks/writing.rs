@@ -23,9 +23,9 @@ interpose! { unsafe fn sendto(fd: c_int, buf: *const c_void, len: size_t, flags:
 } }
 
 interpose! { unsafe fn sendmsg(fd: c_int, msg: *const msghdr, flags: c_int) -> ssize_t => ws_sendmsg {
-    if is_conn(fd) { unsafe { ours::sendmsg(fd, msg, flags) } } else {
-        if unsafe { leaving::has_control(msg) } { unsafe { leaving::before_sendmsg(msg) } }
-        unsafe { sendmsg.next()(fd, msg, flags) } }
+    if is_conn(fd) { unsafe { ours::sendmsg(fd, msg, flags) } }
+    else if unsafe { leaving::has_control(msg) } { unsafe { leaving::sendmsg(fd, msg, flags, sendmsg.next()) } }
+    else { unsafe { sendmsg.next()(fd, msg, flags) } }
 } }
 
 resolve!(write writev send sendto sendmsg);
