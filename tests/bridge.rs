@@ -168,6 +168,22 @@ fn invariant_3_an_open_frame_is_filled_by_the_next_program() {
     );
 }
 
+/// shutdown(2) in the new program is the end of what it says, and not of what it hears.
+#[test]
+fn half_a_connection_goes_on() {
+    twin(
+        || server("half"),
+        |server, wire, rng| {
+            let mut client = handed_on(server, wire, b"");
+            assert_eq!(client.read_to_end(), b"bye");
+            ends_well(&client, wire);
+            client.send_split(&rng.bytes(300_000), rng);
+            client.close(1000);
+            server.stdout_line()
+        },
+    );
+}
+
 #[test]
 fn a_bridged_connection_tells_the_client_s_address() {
     twin(

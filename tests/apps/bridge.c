@@ -53,6 +53,8 @@ static void call(const char *name)
 		execveat(AT_FDCWD, CAT, argv, environ, 0);
 	else if (strcmp(name, "stdio") == 0)
 		execl(self, "bridge", "-", "stdio", (char *)NULL);
+	else if (strcmp(name, "half") == 0)
+		execl(self, "bridge", "-", "half", (char *)NULL);
 	else if (strcmp(name, "address") == 0)
 		execl(self, "bridge", "-", "address", (char *)NULL);
 	else if (strcmp(name, "retry") == 0) {
@@ -275,6 +277,16 @@ static int role(char **argv)
 		printf("is nodelay %d\n", getsockopt(0, IPPROTO_TCP, TCP_NODELAY, &option, &length) == 0 && option == 1);
 		fflush(stdout);
 		echo(0);
+	} else if (strcmp(name, "half") == 0) {
+		/* Says all, and reads on. */
+		char buffer[4096];
+		size_t got = 0;
+		ssize_t n;
+		write_full(STDOUT_FILENO, "bye", 3);
+		must(shutdown(STDOUT_FILENO, SHUT_WR), "shutdown");
+		while ((n = read(STDIN_FILENO, buffer, sizeof buffer)) > 0)
+			got += n;
+		return n < 0 || got != 300000;
 	} else if (strcmp(name, "fill") == 0) {
 		static char buffer[70000];
 		size_t place = strtoul(argv[3], NULL, 10), total = place + (1 << 20);

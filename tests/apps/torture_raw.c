@@ -22,7 +22,7 @@ static void calls(int listener)
 	int other = must(syscall(SYS_accept4, listener, NULL, NULL, SOCK_NONBLOCK), "accept4");
 	report("read", syscall(SYS_read, other, buffer, (size_t)10));
 	report("accept4 with bad flags", syscall(SYS_accept4, listener, NULL, NULL, 1));
-	ask("0 send 60");
+	ask("0 whole 60");
 	await_bytes(fd, 60);
 	must(syscall(SYS_ioctl, fd, FIONREAD, &bytes), "FIONREAD");
 	say("there: %d", bytes);
@@ -90,7 +90,7 @@ static void waits(int listener)
 	report("bad mask", syscall(SYS_ppoll, &poll_for, 1L, &limit, &none, (size_t)16));
 	FD_SET(fd, &set);
 	report("bad mask", syscall(SYS_pselect6, (long)fd + 1, &set, NULL, NULL, &limit, &wrong));
-	ask("0 send 10");
+	ask("0 whole 10");
 	report("ppoll", syscall(SYS_ppoll, &poll_for, 1L, &limit, &none, (size_t)MASK));
 	say("events %x, left: %s", poll_for.revents, limit.tv_sec < 50 && limit.tv_sec >= 30 ? "some" : "WRONG");
 	FD_ZERO(&set);
@@ -130,7 +130,7 @@ static void descriptors(int listener)
 	must(syscall(SYS_close, fd), "close");
 	int descriptors[] = {copy, more, null};
 	for (size_t i = 0; i < COUNT(descriptors); i++) {
-		ask("0 send 1");
+		ask("0 whole 1");
 		report("read", syscall(SYS_read, descriptors[i], &byte, (size_t)1));
 		say("%s", check(&byte, 1, i));
 	}
@@ -173,7 +173,7 @@ static void cloned(int listener)
 	long child = must(syscall(SYS_clone, (long)SIGCHLD, NULL, NULL, NULL, 0L), "clone");
 	if (child == 0) {
 		/* Memory of its own, as after fork(2). */
-		ask("0 send 10");
+		ask("0 whole 10");
 		say_read("child", fd, buffer, 10, 0);
 		fill(buffer, 10, 0);
 		report("child", write(fd, buffer, 10));

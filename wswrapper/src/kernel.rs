@@ -32,7 +32,7 @@ const HIGH_LIMIT: u64 = 1024;
 const SO_COOKIE: c_int = 57;
 
 /// What a bridged program may have sent that its companion has not taken: as much as keeps both at work.
-const PAIR_BUFFER: c_int = 512 * 1024;
+const PAIR_BUFFER: c_int = 256 * 1024;
 
 unsafe extern "C" {
     /// sys/single_threaded.h

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::ptr;
 
-use libc::{c_char, c_int, c_void, cmsghdr, msghdr, sockaddr, sockaddr_un, socklen_t};
+use libc::{c_char, c_int, c_void, cmsghdr, msghdr, sockaddr, sockaddr_un, socklen_t, ssize_t};
 use wslayer::Layer;
 use wslayer::bridge::Why;
 use wslayer::bridged::Addresses;
@@ -83,7 +83,13 @@ pub fn before_spawn_with(fd: c_int) {
 /// prctl(2) `PR_SET_SECCOMP`, seccomp(2).
 #[inline(never)]
 pub fn before_sandbox() {
-    before(Layer::before_sandbox);
+    // Also where there is no connection yet: a wait must not look at what it waits for any more.
+    if let Some(layer) = LAYER.get() {
+        let _ = call(-1, || {
+            layer.before_sandbox();
+            Ok(())
+        });
+    }
 }
 
 /// Whether a message has control data.
@@ -96,11 +102,29 @@ pub unsafe fn has_control(msg: *const msghdr) -> bool {
     unsafe { msg.as_ref() }.is_some_and(|msg| msg.msg_controllen > 0)
 }
 
-/// sendmsg(2): descriptors in control data go to another process, unix(7).
+/// sendmsg(2) of a message with control data.
+///
+/// # Safety
+/// As for sendmsg(2), which `real` is.
+#[cold]
+#[inline(never)]
+pub unsafe extern "C" fn sendmsg(
+    fd: c_int,
+    msg: *const msghdr,
+    flags: c_int,
+    real: unsafe extern "C" fn(c_int, *const msghdr, c_int) -> ssize_t,
+) -> ssize_t {
+    // SAFETY: the caller's promise. The real call is the last thing here: a thread may be cancelled in it.
+    unsafe {
+        before_sendmsg(msg);
+        real(fd, msg, flags)
+    }
+}
+
+/// Descriptors in the control data of a message go to another process, unix(7).
 ///
 /// # Safety
 /// As for sendmsg(2): the control data, unless null, is readable for its length.
-#[cold]
 #[inline(never)]
 pub unsafe fn before_sendmsg(msg: *const msghdr) {
     // SAFETY: the caller's promise; the macros of cmsg(3) stay within the control data.

@@ -8,7 +8,7 @@ use wsproto::Receiver;
 use super::{NET, PROGRAM, Step, sys};
 
 /// Bytes received at a time.
-const BUFFER: usize = 128 * 1024;
+const BUFFER: usize = 256 * 1024;
 
 /// Runs of payload in one buffer that are written together.
 const RUNS: usize = 32;

@@ -10,8 +10,8 @@
 //! - the client's Close, its FIN, or a broken rule is end of file to the program;
 //! - the program's `shutdown(SHUT_WR)` is Close to the client, whose bytes are still delivered;
 //! - the program's `close` is Close, too; what was written before it is sent first. Then what the client still sends is read and
-//!   dropped until it ends its side, for at most [`LINGER`] milliseconds, since closing on unread bytes would take the last
-//!   ones back. A client that takes nothing is given up after [`STALL`].
+//!   dropped until it ends its side, for at most two seconds, since closing on unread bytes would take the last
+//!   ones back. A client that takes nothing is given up after a minute.
 //!
 //! With `WSWRAP_VERBOSE=1` in the environment one line about the end goes to the file `WSWRAP_LOG`, or to standard error.
 

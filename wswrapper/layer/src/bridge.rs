@@ -32,6 +32,9 @@ const INTERNAL_ERROR: u16 = 1011;
 /// The highest number that a new program takes for its own whatever it is told: standard error.
 const LAST_STANDARD: Fd = 2;
 
+/// Descriptors that are looked at before a sandbox closes: the usual limit of a process.
+const USUAL_FDS: Fd = 1024;
+
 /// Why a connection is bridged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
@@ -138,6 +141,10 @@ impl<S: Sys> Layer<S> {
 
     /// Before system calls that we make, and the program does not, are forbidden.
     pub fn before_sandbox(&self) {
+        for fd in 0..USUAL_FDS {
+            self.may_listen(fd);
+        }
+        self.sandboxed.store(true, Ordering::Relaxed);
         for fd in 0..=self.highest.load(Ordering::Relaxed) {
             if let Some(conn) = self.conn(fd) {
                 self.hand_over_if_possible(&conn, fd, Why::Sandbox);

@@ -145,7 +145,11 @@ impl Conn {
 impl Receive {
     /// The error to report. That of a connection that moved stays, for all who are in the middle of a call.
     pub fn take_error(&mut self) -> Option<Errno> {
-        if self.moved { self.error } else { self.error.take() }
+        let error = self.error?;
+        if !self.moved {
+            self.error = None;
+        }
+        Some(error)
     }
 
     /// Whether the client sends large frames: then there is likely more than a small buffer holds.

@@ -117,7 +117,7 @@ impl<S: Sys> Layer<S> {
     /// Whether epoll_ctl(2) for `fd` is ours to serve.
     pub fn epoll_ctl_concerns(&self, fd: Fd) -> bool {
         match self.slots.get(fd) {
-            Slot::Unknown => self.listener(fd).is_some(),
+            Slot::Unknown => self.may_listen(fd),
             Slot::Conn(_) | Slot::Listener(_) | Slot::Epoll(_) | Slot::Private => true,
             Slot::Plain | Slot::OtherListener => false,
         }

@@ -16,7 +16,7 @@
 //! 4. *Not ours, not touched*: [`slots`].
 //! 5. *A wrapped connection stays wrapped wherever it goes*: `fd`, [`fork`], [`bridge`].
 
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 mod again;
 pub mod bridge;
@@ -77,6 +77,8 @@ pub struct Layer<S> {
     told: Mutex<Vec<u16>>,
     /// The highest number that a connection or a listener ever had.
     highest: AtomicI32,
+    /// The process is in a sandbox, or about to enter one: no system call is made that the program's own does not ask for.
+    sandboxed: AtomicBool,
     /// Copies of connections that vfork(2) children made.
     copies: lock::Mutex<Vec<bridge::Copied>>,
     /// The highest number that anything was ever known of.
@@ -100,6 +102,7 @@ impl<S: Sys> Layer<S> {
             ready: AtomicUsize::new(0),
             told: Mutex::default(),
             highest: AtomicI32::new(-1),
+            sandboxed: AtomicBool::new(false),
             copies: lock::Mutex::default(),
             top: AtomicI32::new(-1),
             magic,

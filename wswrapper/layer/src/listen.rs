@@ -55,6 +55,12 @@ impl<S: Sys> Layer<S> {
         }
     }
 
+    /// Whether `fd`, of which nothing is known, is a listener of ours. In a sandbox it is not asked: what was open before is
+    /// known, and a call of listen(2) or accept(2) tells of others.
+    pub(crate) fn may_listen(&self, fd: Fd) -> bool {
+        !self.sandboxed.load(Ordering::Relaxed) && self.listener(fd).is_some()
+    }
+
     /// Whether `accept` on `fd` is ours to serve.
     pub fn accepts(&self, fd: Fd) -> bool {
         if self.slots.get(fd) == Slot::Plain {

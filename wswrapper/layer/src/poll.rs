@@ -35,7 +35,7 @@ impl<S: Sys> Layer<S> {
         match self.slots.get(fd) {
             Slot::Plain | Slot::OtherListener | Slot::Private => false,
             Slot::Conn(_) | Slot::Listener(_) | Slot::Epoll(_) => true,
-            Slot::Unknown => self.listener(fd).is_some(),
+            Slot::Unknown => self.may_listen(fd),
         }
     }
 

@@ -23,9 +23,9 @@ interpose! { unsafe fn sendto(fd: c_int, buf: *const c_void, len: size_t, flags:
 } }
 
 interpose! { unsafe fn sendmsg(fd: c_int, msg: *const msghdr, flags: c_int) -> ssize_t => ws_sendmsg {
-    if is_conn(fd) { unsafe { ours::sendmsg(fd, msg, flags) } } else {
-        if unsafe { leaving::has_control(msg) } { unsafe { leaving::before_sendmsg(msg) } }
-        unsafe { sendmsg.next()(fd, msg, flags) } }
+    if is_conn(fd) { unsafe { ours::sendmsg(fd, msg, flags) } }
+    else if unsafe { leaving::has_control(msg) } { unsafe { leaving::sendmsg(fd, msg, flags, sendmsg.next()) } }
+    else { unsafe { sendmsg.next()(fd, msg, flags) } }
 } }
 
 interpose! { unsafe fn sendmmsg(fd: c_int, messages: *mut mmsghdr, n: c_uint, flags: c_int) -> c_int => ws_sendmmsg {

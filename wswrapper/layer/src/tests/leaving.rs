@@ -156,3 +156,15 @@ fn calls_under_way_go_on_with_the_socket_that_took_its_place() {
     assert_eq!(write(&layer, fd, b"plain").unwrap(), 5);
     assert_eq!(script.take_output(fd), b"plain");
 }
+
+#[test]
+fn a_sandbox_sees_no_call_of_ours_in_a_wait() {
+    let (script, layer, _) = open(REQUEST);
+    let (known, fresh) = (script.listener(5901), script.listener(5901));
+    layer.before_sandbox();
+    layer.forget(fresh);
+    script.state().calls.clear();
+    assert!(layer.wait_concerns(known) && !layer.wait_concerns(fresh));
+    assert_eq!(script.state().calls, []);
+    assert!(layer.accepts(fresh), "accept tells that it listens");
+}
