@@ -231,7 +231,10 @@ impl<S: Sys> Layer<S> {
         };
         let given = event.events != 0;
         let one_shot = registration.events & EPOLLONESHOT as u32 != 0;
-        given && !one_shot || one_shot && self.settle_oneshot(epoll, token, given) && given
+        if one_shot && !self.settle_oneshot(epoll, token, given) {
+            return false;
+        }
+        given
     }
 
     /// A one-shot registration is disarmed by the event that the program gets, and by no other. Returns whether the event
