@@ -40,7 +40,8 @@ pub struct Registration {
     target: Slot,
     events: u32,
     data: u64,
-    generation: u32,
+    /// As in the token; there is one of these for each connection, so it is kept small.
+    generation: u16,
     /// It is a one-shot one, and its event was given.
     spent: bool,
 }
@@ -153,7 +154,10 @@ impl<S: Sys> Layer<S> {
             let other = if op == EPOLL_CTL_ADD { EPOLL_CTL_MOD } else { EPOLL_CTL_ADD };
             let _ = self.sys.epoll_ctl(epoll_fd, other, hub, ours(true));
         }
-        registered.insert(fd, Registration { target, events: event.events, data: event.u64, generation, spent: false });
+        registered.insert(
+            fd,
+            Registration { target, events: event.events, data: event.u64, generation: generation as u16, spent: false },
+        );
         Ok(())
     }
 
@@ -192,7 +196,7 @@ impl<S: Sys> Layer<S> {
                 None => true,
                 Some(token) => {
                     let registered = epoll.registered.lock().get(&token.fd).copied();
-                    match registered.filter(|registration| registration.generation == token.generation) {
+                    match registered.filter(|registration| u32::from(registration.generation) == token.generation) {
                         None => false,
                         Some(registration) => {
                             let duplicate = |other: &epoll_event| {
@@ -248,7 +252,7 @@ impl<S: Sys> Layer<S> {
         let hub = listener.as_ref().and_then(|listener| self.hub_fd(listener));
         // Held across the calls, which do not block: nobody arms it in between.
         let mut registered = epoll.registered.lock();
-        let current = registered.get_mut(&token.fd).filter(|r| r.generation == token.generation && !r.spent);
+        let current = registered.get_mut(&token.fd).filter(|r| u32::from(r.generation) == token.generation && !r.spent);
         let Some(registration) = current else {
             drop(registered);
             if let Some(listener) = listener {
