@@ -94,7 +94,7 @@ fn ten_thousand_idle_and_a_thousand_busy_connections() {
         let sleepers = open(IDLE, |seed| idle(&server, seed));
         let opened = begun.elapsed();
         assert_eq!(process.descriptors(), descriptors + IDLE);
-        process.assert_idle();
+        process.await_rest();
         let mut clients = open(BUSY, |seed| {
             let wire = Wire::WEBSOCKET[seed as usize % 4];
             (Client::builder(wire).seed(seed).connect(server.addr()).unwrap(), Rng::new(seed))
@@ -114,6 +114,6 @@ fn ten_thousand_idle_and_a_thousand_busy_connections() {
         }
         drop((sleepers, clients));
         process.await_descriptors(descriptors);
-        process.assert_idle();
+        process.await_rest();
     }
 }

@@ -75,7 +75,7 @@ fn attacks(way: &str, of: impl Fn(&str) -> bool) {
         assert!(grown < MEMORY, "{way}, {name}: {grown} bytes more");
     }
     process.await_descriptors(descriptors);
-    process.assert_idle();
+    process.await_rest();
 }
 
 #[test]

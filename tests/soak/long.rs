@@ -59,7 +59,7 @@ fn soak(way: &str) {
     let grown = process.memory().saturating_sub(memory);
     eprintln!("{way}: {} KiB, and {} KiB more at the end", memory / 1024, grown / 1024);
     assert!(grown < MEMORY, "{way}: {grown} bytes more");
-    process.assert_idle();
+    process.await_rest();
 }
 
 #[test]

@@ -45,7 +45,8 @@ pub struct Registration {
     pub events: u32,
     /// and by what name.
     pub data: u64,
-    generation: u32,
+    /// As in the token; there is one of these for each connection, so it is kept small.
+    generation: u16,
     /// It is a one-shot one, and its event was given.
     spent: bool,
 }
@@ -164,7 +165,10 @@ impl<S: Sys> Layer<S> {
             let other = if op == EPOLL_CTL_ADD { EPOLL_CTL_MOD } else { EPOLL_CTL_ADD };
             let _ = self.sys.epoll_ctl(epoll_fd, other, hub, ours(true));
         }
-        registered.insert(fd, Registration { target, events: event.events, data: event.u64, generation, spent: false });
+        registered.insert(
+            fd,
+            Registration { target, events: event.events, data: event.u64, generation: generation as u16, spent: false },
+        );
         Ok(())
     }
 
@@ -197,7 +201,7 @@ impl<S: Sys> Layer<S> {
 
     /// The data that stands for a registration of `fd`.
     pub(crate) fn token(&self, fd: Fd, registration: &Registration) -> u64 {
-        Token { fd, generation: registration.generation, hub: false }.pack(self.magic)
+        Token { fd, generation: registration.generation.into(), hub: false }.pack(self.magic)
     }
 
     /// Whether `data` is such data.
@@ -217,7 +221,7 @@ impl<S: Sys> Layer<S> {
                 None => true,
                 Some(token) => {
                     let registered = epoll.registered.lock().get(&token.fd).copied();
-                    match registered.filter(|registration| registration.generation == token.generation) {
+                    match registered.filter(|registration| u32::from(registration.generation) == token.generation) {
                         None => false,
                         Some(registration) => {
                             let duplicate = |other: &epoll_event| {
@@ -271,7 +275,7 @@ impl<S: Sys> Layer<S> {
         let hub = listener.as_ref().and_then(|listener| self.hub_fd(listener));
         // Held across the calls, which do not block: nobody arms it in between.
         let mut registered = epoll.registered.lock();
-        let current = registered.get_mut(&token.fd).filter(|r| r.generation == token.generation && !r.spent);
+        let current = registered.get_mut(&token.fd).filter(|r| u32::from(r.generation) == token.generation && !r.spent);
         let Some(registration) = current else {
             drop(registered);
             if let Some(listener) = listener {

@@ -2,11 +2,15 @@
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::slots::{Pool, Recycle};
 
 const THREADS: usize = 3;
+
+/// How long bytes may take that never come.
+const LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 struct Number(AtomicU32);
@@ -30,7 +34,8 @@ fn an_object_does_not_change_hands_while_a_reference_lives() {
                     let number = thread * ROUNDS + round;
                     object.0.store(number, Ordering::Relaxed);
                     index.store(object.index(), Ordering::Relaxed);
-                    assert_eq!(object.0.load(Ordering::Relaxed), number);
+                    thread::yield_now();
+                    assert_eq!(object.0.load(Ordering::Relaxed), number, "somebody else has it");
                     pool.release(object.keep());
                 }
                 running.fetch_sub(1, Ordering::Relaxed);
@@ -40,6 +45,7 @@ fn an_object_does_not_change_hands_while_a_reference_lives() {
                     let Some(object) = pool.acquire(index.load(Ordering::Relaxed)) else { continue };
                     // Zero until whoever has it says what it is.
                     let first = object.0.load(Ordering::Relaxed);
+                    thread::yield_now();
                     let second = object.0.load(Ordering::Relaxed);
                     assert!(first == 0 || first == second, "{first} became {second}");
                 }
@@ -52,12 +58,12 @@ fn an_object_does_not_change_hands_while_a_reference_lives() {
 fn readers_writers_and_looks_share_a_connection() {
     const FRAMES: usize = 300;
     let (script, layer, fd) = open(REQUEST);
-    let got = AtomicUsize::new(0);
+    let (got, begun) = (AtomicUsize::new(0), Instant::now());
     thread::scope(|scope| {
         for _ in 0..THREADS {
             let (layer, got) = (&layer, &got);
             scope.spawn(move || {
-                while got.load(Ordering::Relaxed) < FRAMES * 10 {
+                while got.load(Ordering::Relaxed) < FRAMES * 10 && begun.elapsed() < LIMIT {
                     if let Ok(bytes) = read(layer, fd, 7, 0) {
                         assert!(bytes.iter().all(|byte| *byte == b'x'), "{bytes:?}");
                         got.fetch_add(bytes.len(), Ordering::Relaxed);
@@ -76,6 +82,7 @@ fn readers_writers_and_looks_share_a_connection() {
             script.arrive(fd, &frame(BINARY, b"xxxxxxxxxx"));
         }
     });
+    assert_eq!(got.into_inner(), FRAMES * 10);
     // Whole frames, and whole pongs between them.
     let output = script.take_output(fd);
     let (mut rest, mut frames) = (output.as_slice(), 0);
@@ -95,7 +102,7 @@ fn connections_come_and_go_under_calls_on_their_numbers() {
     let script = Script::new();
     let layer = layer(&script, &[]);
     let listener = script.listener(5901);
-    let done = AtomicUsize::new(0);
+    let (done, begun) = (AtomicUsize::new(0), Instant::now());
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -110,7 +117,7 @@ fn connections_come_and_go_under_calls_on_their_numbers() {
                 done.fetch_add(1, Ordering::Relaxed);
             });
             scope.spawn(|| {
-                while done.load(Ordering::Relaxed) < THREADS {
+                while done.load(Ordering::Relaxed) < THREADS && begun.elapsed() < LIMIT {
                     for fd in 3..400 {
                         let _ = layer.filter_fd(fd, libc::EPOLLIN as u32);
                     }
