@@ -179,8 +179,9 @@ fn serve(program: &Program, wire: Wire, change: impl FnOnce(Command) -> Command)
     let talks = match program.ends {
         Ends::WithClient => vec![talk(&server, 0)],
         Ends::Signal(signal) => {
+            let first = Held::when_idle(&server);
             let mut talks = side_by_side(|number| talk(&server, number), 0);
-            let before = Held::when_idle(&server);
+            let before = Held::when_idle(&server).of_those_in(&first);
             talks.extend(side_by_side(|number| talk(&server, number), talks.len()));
             before.until_no_more(&server);
             server.signal(signal);
