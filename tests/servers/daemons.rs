@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::program::{Ends, Program, Site, Talk, Way, is_root, words};
 use crate::talks::{MEGABYTE, echo_backend, exchange_megabyte, leave};
 
-servers![mosquitto, iperf3, rsync, stunnel, tinyproxy, varnish, dnsmasq, vsftpd, vsftpd_isolated];
+servers![mosquitto, iperf3, rsync, stunnel, tinyproxy, varnish, dnsmasq, vsftpd];
 
 fn mosquitto() -> Program {
     Program {
@@ -216,15 +216,6 @@ pub(crate) fn vsftpd() -> Program {
         talk: files_by_ftp,
         ends: Ends::Signal(libc::SIGTERM),
         way: Way::InPlace,
-    }
-}
-
-/// The session's process is made by clone(2) without libc's fork.
-fn vsftpd_isolated() -> Program {
-    Program {
-        name: "vsftpd, control connection, isolated",
-        command: |site| vsftpd_with(site, "seccomp_sandbox=NO"),
-        ..vsftpd()
     }
 }
 

@@ -20,6 +20,12 @@ impl Held {
         })
     }
 
+    /// Leaves out the processes that were not there in `earlier`: they may not have all that they work with yet.
+    pub fn of_those_in(mut self, earlier: &Self) -> Self {
+        self.0.retain(|pid, _| earlier.0.contains_key(pid));
+        self
+    }
+
     /// Waits until the server is idle again and none of the processes that lived before holds more than it did.
     ///
     /// # Panics

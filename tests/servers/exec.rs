@@ -13,7 +13,7 @@ servers![
     ncat_sh_exec,
     socat_exec,
     socat_system,
-    xinetd,
+    inetd,
     tcpserver,
     git_daemon,
     python_subprocess,
@@ -72,14 +72,11 @@ fn socat_system() -> Program {
     })
 }
 
-fn xinetd() -> Program {
-    bridged("xinetd", "xinetd", |site| {
+fn inetd() -> Program {
+    bridged("openbsd-inetd", "openbsd-inetd", |site| {
         let user = if is_root() { "root".to_owned() } else { std::env::var("USER").unwrap() };
-        let config = format!(
-            "service echo\n{{\ntype = UNLISTED\nsocket_type = stream\nprotocol = tcp\nport = {{port}}\nbind = 127.0.0.1\n\
-             wait = no\nuser = {user}\nserver = {ECHO}\ninstances = 20\ncps = 1000 1\nper_source = UNLIMITED\n}}\n"
-        );
-        words(&format!("xinetd -dontfork -f {} -pidfile {}", site.file("xinetd.conf", &config), site.path("pid")))
+        let line = format!("127.0.0.1:{{port}} stream tcp nowait {user} {ECHO} cat\n");
+        words(&format!("inetd -i {}", site.file("inetd.conf", &line)))
     })
 }
 
@@ -141,7 +138,8 @@ fn sshd() -> Program {
                 let line: Vec<&str> = options.split(' ').chain(rest.iter().copied()).collect();
                 talk.client(&line, input)
             };
-            let sent = talk.rng().bytes(5 * MEGABYTE);
+            // One of them with more: strace looks at every call of the bare server, on its way through several processes.
+            let sent = talk.rng().bytes(if talk.number == 0 { 5 * MEGABYTE } else { MEGABYTE });
             let back = ssh(&["cat"], &sent);
             assert!(back == sent, "another file: {} bytes", back.len());
             let terminal = ssh(&["-tt", "tty >/dev/null && stty size && exit 0"], b"");
