@@ -212,7 +212,7 @@ pub(crate) fn vsftpd() -> Program {
         name: "vsftpd, control connection",
         package: "vsftpd",
         client: "curl",
-        command: |site| vsftpd_with(site, "seccomp_sandbox=NO\nisolate=NO\nisolate_network=NO"),
+        command: |site| vsftpd_with(site, "seccomp_sandbox=NO"),
         talk: files_by_ftp,
         ends: Ends::Signal(libc::SIGTERM),
         way: Way::InPlace,

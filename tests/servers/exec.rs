@@ -168,7 +168,7 @@ fn sshd() -> Program {
 fn vsftpd_sandbox() -> Program {
     Program {
         name: "vsftpd, control connection, sandbox",
-        command: |site| crate::daemons::vsftpd_with(site, "isolate=NO\nisolate_network=NO"),
+        command: |site| crate::daemons::vsftpd_with(site, ""),
         way: Way::Bridged,
         ..crate::daemons::vsftpd()
     }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use libc::c_int;
+use libc::{c_int, c_long};
 use once_cell::race::OnceBox;
 use wslayer::Layer;
 use wslayer::config::{Config, LogTarget, Ports};
@@ -102,6 +102,24 @@ unsafe extern "C" fn in_child() {
     let guard = FORKING.try_with(|forking| forking.take());
     if let (Some(layer), Ok(Some((guard, _section)))) = (LAYER.get(), guard) {
         layer.in_child(guard);
+    }
+}
+
+/// A fork of which the C library knows nothing: `real` returns 0 in the child, and less where there is none.
+pub fn around_fork(real: impl FnOnce() -> c_long) -> c_long {
+    // SAFETY: what the C library does around a fork, in this order and in these processes.
+    unsafe {
+        before_fork();
+        let errno_before = errno();
+        let result = real();
+        let errno_after = if result < 0 { errno() } else { errno_before };
+        if result == 0 {
+            in_child()
+        } else {
+            in_parent()
+        }
+        set_errno(errno_after);
+        result
     }
 }
 

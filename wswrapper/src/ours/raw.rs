@@ -13,7 +13,9 @@ use libc::{c_int, c_long, c_uint, fd_set, sigset_t, timespec};
 use wslayer::sys::{Errno, Sys};
 
 use crate::glue::{LAYER, accepts, concerns, fail, fresh, is_conn, timespec_of, to_timespec, watches};
+use crate::leaving;
 use crate::ours;
+use crate::start::around_fork;
 
 /// The arguments of a system call.
 type Words = [usize; 6];
@@ -56,12 +58,21 @@ pub const fn dispatches(number: c_long) -> bool {
             | libc::SYS_epoll_ctl
             | libc::SYS_epoll_pwait
             | libc::SYS_epoll_pwait2
+            | libc::SYS_close_range
+            | libc::SYS_clone
+            | libc::SYS_prctl
+            | libc::SYS_seccomp
             | libc::SYS_io_uring_setup
     );
     #[cfg(target_arch = "x86_64")]
     let older = matches!(
         number,
-        libc::SYS_dup2 | libc::SYS_poll | libc::SYS_select | libc::SYS_epoll_create | libc::SYS_epoll_wait
+        libc::SYS_fork
+            | libc::SYS_dup2
+            | libc::SYS_poll
+            | libc::SYS_select
+            | libc::SYS_epoll_create
+            | libc::SYS_epoll_wait
     );
     #[cfg(not(target_arch = "x86_64"))]
     let older = false;
@@ -106,6 +117,21 @@ pub unsafe fn syscall(number: c_long, words: Words, real: impl FnOnce(Words) -> 
             libc::SYS_socket | libc::SYS_accept | libc::SYS_accept4 => made(real(words)),
             libc::SYS_bind => ours::bound(fd, real(words) as c_int).into(),
             libc::SYS_listen => ours::listening(fd, real(words) as c_int).into(),
+            libc::SYS_close_range if LAYER.get().is_some() => {
+                ours::numbers::close_range(a as c_uint, b as c_uint, c as c_int).into()
+            }
+            // Without the C library, hence without the handlers that it calls around a fork.
+            libc::SYS_clone => around_fork(|| real(words)),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_fork => around_fork(|| real(words)),
+            libc::SYS_prctl if a as c_int == libc::PR_SET_SECCOMP => {
+                leaving::before_sandbox();
+                real(words)
+            }
+            libc::SYS_seccomp => {
+                leaving::before_sandbox();
+                real(words)
+            }
             libc::SYS_shutdown if is_conn(fd) => ours::shutdown(fd, b as _).into(),
             libc::SYS_close if concerns(fd) => ours::close(fd).into(),
             libc::SYS_close => {
