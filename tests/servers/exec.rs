@@ -142,8 +142,9 @@ fn sshd() -> Program {
             let sent = talk.rng().bytes(if talk.number == 0 { 5 * MEGABYTE } else { MEGABYTE });
             let back = ssh(&["cat"], &sent);
             assert!(back == sent, "another file: {} bytes", back.len());
-            let terminal = ssh(&["-tt", "tty >/dev/null && stty size && exit 0"], b"");
-            String::from_utf8(terminal).unwrap()
+            let terminal = ssh(&["-tt", "tty >/dev/null && stty rows 33 cols 44 && stty size"], b"");
+            // What the user's shell says when it starts stands before.
+            String::from_utf8_lossy(&terminal).lines().last().unwrap().to_owned()
         },
         ..bridged("OpenSSH sshd", "openssh-server", |site| {
             for name in ["host_key", "key"] {
