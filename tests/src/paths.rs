@@ -23,6 +23,15 @@ pub fn launcher() -> PathBuf {
     artefact("WSWRAP_LAUNCHER", "wswrap", "launcher")
 }
 
+/// The built proxy. `WSWRAP_PROXY` names another one.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn proxy() -> PathBuf {
+    artefact("WSWRAP_PROXY", "wsproxy", "wsproxy")
+}
+
 /// A script of `tests/apps`, by its file name.
 ///
 /// # Panics

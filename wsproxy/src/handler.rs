@@ -1,0 +1,64 @@
+//! What a server does with a WebSocket.
+
+use std::fmt;
+use std::future::{Future, ready};
+use std::net::SocketAddr;
+
+use wsproto::Accepted;
+
+use crate::stream::Stream;
+use crate::websocket::WebSocket;
+
+/// A request for a WebSocket that the protocol has nothing against.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What the handshake found in it: path, Host, Origin, dialect, encoding, subprotocol.
+    pub accepted: Accepted,
+    /// Its head as it came: the request line, the header fields, the blank line.
+    pub head: Vec<u8>,
+    /// Who sent it.
+    pub peer: Peer,
+    /// Counts the connections of a server, from 1; names this one in the log.
+    pub id: u64,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Over TCP.
+    Inet(SocketAddr),
+    /// Over a Unix socket.
+    Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Inet(addr) => addr.fmt(f),
+            Peer::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// Why a request is not answered with a WebSocket.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    /// The HTTP status with its reason phrase: `403 Forbidden`.
+    pub status: &'static str,
+    /// One line for the reply's body and the log.
+    pub reason: String,
+}
+
+/// A service. One value serves all connections of a server.
+pub trait Handler: Send + Sync + 'static {
+    /// Looks at a request before it is answered. By default every request is welcome.
+    ///
+    /// # Errors
+    /// The reply to send in place of a WebSocket.
+    fn admit(&self, _request: &Request) -> impl Future<Output = Result<(), Denial>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Serves a WebSocket. The connection ends when this returns.
+    fn serve(&self, request: Request, socket: WebSocket<Stream>) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,32 @@
+#![forbid(unsafe_code)]
+//! WebSocket servers of any kind, and the proxy that turns WebSockets into TCP connections.
+//!
+//! A [`Server`] accepts connections, speaks the opening handshake in any dialect and hands a ready byte stream, a
+//! [`WebSocket`], with its [`Request`] to a [`Handler`]. The [`proxy`] is one handler; an echo server is another:
+//!
+//! ```
+//! use wsproxy::{Handler, Request, Stream, WebSocket};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     async fn serve(&self, _request: Request, socket: WebSocket<Stream>) {
+//!         let (mut from, mut to) = tokio::io::split(socket);
+//!         let _ = tokio::io::copy(&mut from, &mut to).await;
+//!     }
+//! }
+//! ```
+
+pub mod address;
+mod connection;
+pub mod handler;
+pub mod proxy;
+pub mod relay;
+pub mod server;
+pub mod stream;
+pub mod websocket;
+
+pub use handler::{Denial, Handler, Peer, Request};
+pub use server::Server;
+pub use stream::Stream;
+pub use websocket::WebSocket;

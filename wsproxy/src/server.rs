@@ -1,0 +1,86 @@
+//! Listening sockets and the connections that come from them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use wsproto::Policy;
+
+use crate::connection;
+use crate::handler::{Handler, Peer};
+
+/// How long to wait when there are no descriptors left for a connection.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// A WebSocket server around a [`Handler`].
+pub struct Server<H> {
+    shared: Arc<Shared<H>>,
+    listeners: Vec<TcpListener>,
+}
+
+struct Shared<H> {
+    handler: H,
+    policy: Policy,
+    handshake_timeout: Duration,
+    connections: AtomicU64,
+}
+
+impl<H: Handler> Server<H> {
+    /// A server that listens on `listeners`. Handshakes follow `policy` and take at most `handshake_timeout`.
+    pub fn new(listeners: Vec<TcpListener>, policy: Policy, handshake_timeout: Duration, handler: H) -> Self {
+        let connections = AtomicU64::new(0);
+        Server { shared: Arc::new(Shared { handler, policy, handshake_timeout, connections }), listeners }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Those of getsockname(2).
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(TcpListener::local_addr).collect()
+    }
+
+    /// Serves until the future is dropped; connections that are open then go on.
+    pub async fn run(self) {
+        let mut accepting = tokio::task::JoinSet::new();
+        for listener in self.listeners {
+            accepting.spawn(accept(listener, Arc::clone(&self.shared)));
+        }
+        accepting.join_all().await;
+    }
+}
+
+async fn accept<H: Handler>(listener: TcpListener, shared: Arc<Shared<H>>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                tokio::spawn(serve(stream, peer, Arc::clone(&shared)));
+            }
+            // The connection failed before it was accepted; the next may not. accept(2) says so of these and others.
+            Err(error) if !is_exhausted(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted");
+                tokio::time::sleep(EXHAUSTED).await;
+            }
+        }
+    }
+}
+
+/// Whether accept(2) failed for want of something that other connections hold.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+async fn serve<H: Handler>(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared<H>>) {
+    let id = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+    // Frames are to arrive when they are sent; who has more to say says it at once. It fails for a socket that is closed.
+    let _ = stream.set_nodelay(true);
+    let peer = Peer::Inet(peer);
+    let Shared { handler, policy, handshake_timeout, .. } = &*shared;
+    if let Some(reason) = connection::serve(Box::new(stream), peer, id, policy, *handshake_timeout, handler).await {
+        tracing::info!(id, %peer, reason, "refused");
+    }
+}
