@@ -3,10 +3,12 @@
 use std::fmt;
 use std::future::{Future, ready};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use wsproto::Accepted;
 
 use crate::stream::Stream;
+use crate::tls::TlsFacts;
 use crate::websocket::WebSocket;
 
 /// A request for a WebSocket that the protocol has nothing against.
@@ -20,6 +22,21 @@ pub struct Request {
     pub peer: Peer,
     /// Counts the connections of a server, from 1; names this one in the log.
     pub id: u64,
+    /// What its TLS session tells of the client; `None` without TLS.
+    pub tls: Option<Arc<TlsFacts>>,
+}
+
+/// A request for a file.
+#[derive(Clone, Debug)]
+pub struct WebRequest {
+    /// Its head.
+    pub head: http::request::Parts,
+    /// Who sent it.
+    pub peer: Peer,
+    /// The connection, as in [`Request::id`].
+    pub id: u64,
+    /// As in [`Request::tls`].
+    pub tls: Option<Arc<TlsFacts>>,
 }
 
 /// The other end of a connection.
@@ -56,6 +73,15 @@ pub trait Handler: Send + Sync + 'static {
     /// # Errors
     /// The reply to send in place of a WebSocket.
     fn admit(&self, _request: &Request) -> impl Future<Output = Result<(), Denial>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Looks at a request for a file before it is answered, if the web side is to ask
+    /// ([`auth`](crate::web::Settings::auth)). By default every request is welcome.
+    ///
+    /// # Errors
+    /// The reply to send in place of the file.
+    fn admit_web(&self, _request: &WebRequest) -> impl Future<Output = Result<(), Denial>> + Send {
         ready(Ok(()))
     }
 

@@ -23,10 +23,14 @@ pub mod handler;
 pub mod proxy;
 pub mod relay;
 pub mod server;
+pub mod setting;
 pub mod stream;
+pub mod tls;
+pub mod web;
 pub mod websocket;
 
-pub use handler::{Denial, Handler, Peer, Request};
-pub use server::Server;
+pub use handler::{Denial, Handler, Peer, Request, WebRequest};
+pub use server::{Server, Settings};
+pub use setting::BadSetting;
 pub use stream::Stream;
 pub use websocket::WebSocket;

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 use crate::address::Target;
 use crate::handler::{Handler, Request};
 use crate::relay::{self, INTERNAL_ERROR, TRY_AGAIN_LATER};
-use crate::stream::Stream;
+use crate::stream::{Stream, Transport};
+use crate::tls::TargetTls;
 use crate::websocket::WebSocket;
 
 /// How long a target may take to accept a connection.
@@ -19,12 +21,13 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Proxy {
     target: Target,
+    tls: Option<TargetTls>,
 }
 
 impl Proxy {
-    /// A proxy to `target`.
-    pub fn new(target: Target) -> Self {
-        Proxy { target }
+    /// A proxy to `target`, which speaks TLS if `tls` is there.
+    pub fn new(target: Target, tls: Option<TargetTls>) -> Self {
+        Proxy { target, tls }
     }
 
     async fn connect(&self) -> io::Result<TcpStream> {
@@ -36,26 +39,44 @@ impl Proxy {
 
 impl Handler for Proxy {
     async fn serve(&self, request: Request, mut socket: WebSocket<Stream>) {
-        let Request { accepted, peer, id, .. } = request;
         let target = &self.target;
-        let connected = match timeout(CONNECT, self.connect()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
+        let connected = match &self.tls {
+            Some(tls) => {
+                let session = async { tls.connect(&target.host, self.connect().await?).await };
+                in_time(session).await.map(|session| Connected::Tls(Box::new(session)))
+            }
+            None => in_time(self.connect()).await.map(Connected::Plain),
         };
-        let mut stream = match connected {
-            Ok(stream) => stream,
+        match connected {
+            Ok(Connected::Plain(mut stream)) => serve(target, &request, &mut socket, &mut stream).await,
+            Ok(Connected::Tls(mut stream)) => serve(target, &request, &mut socket, &mut stream).await,
             Err(error) => {
+                let Request { peer, id, .. } = request;
                 tracing::warn!(id, %peer, %target, %error, "the target cannot be reached");
                 let code = match error.kind() {
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => TRY_AGAIN_LATER,
                     _ => INTERNAL_ERROR,
                 };
                 relay::part(&mut socket, code).await;
-                return;
             }
-        };
-        tracing::info!(id, %peer, %target, dialect = %accepted.dialect, path = accepted.path, "open");
-        let outcome = relay::relay(&mut socket, &mut stream).await;
-        tracing::info!(id, %peer, up = outcome.up, down = outcome.down, cause = %outcome.cause, "end");
+        }
     }
+}
+
+/// A connection to a target.
+enum Connected {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What comes of `connecting` within [`CONNECT`].
+async fn in_time<T>(connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
+}
+
+async fn serve<T: Transport>(target: &Target, request: &Request, socket: &mut WebSocket<Stream>, stream: &mut T) {
+    let Request { accepted, peer, id, .. } = request;
+    tracing::info!(id, %peer, %target, dialect = %accepted.dialect, path = accepted.path, "open");
+    let outcome = relay::relay(socket, stream).await;
+    tracing::info!(id, %peer, up = outcome.up, down = outcome.down, cause = %outcome.cause, "end");
 }

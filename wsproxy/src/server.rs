@@ -11,9 +11,30 @@ use wsproto::Policy;
 
 use crate::connection;
 use crate::handler::{Handler, Peer};
+use crate::tls::Tls;
+use crate::web::Web;
 
 /// How long to wait when there are no descriptors left for a connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// What a server needs to know. Made once, shared by all connections.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What an opening handshake must be like. Whether it comes over TLS is told for each connection.
+    pub policy: Policy,
+    /// How long a connection may take to become a WebSocket, from its first byte on.
+    pub handshake_timeout: Duration,
+    /// TLS as well, on the same port; alone, if it says so.
+    pub tls: Option<Tls>,
+    /// Files as well, on the same port.
+    pub web: Option<Arc<Web>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { policy: Policy::default(), handshake_timeout: Duration::from_secs(10), tls: None, web: None }
+    }
+}
 
 /// A WebSocket server around a [`Handler`].
 pub struct Server<H> {
@@ -23,16 +44,15 @@ pub struct Server<H> {
 
 struct Shared<H> {
     handler: H,
-    policy: Policy,
-    handshake_timeout: Duration,
+    settings: Settings,
     connections: AtomicU64,
 }
 
 impl<H: Handler> Server<H> {
-    /// A server that listens on `listeners`. Handshakes follow `policy` and take at most `handshake_timeout`.
-    pub fn new(listeners: Vec<TcpListener>, policy: Policy, handshake_timeout: Duration, handler: H) -> Self {
+    /// A server around `handler` that listens on `listeners`.
+    pub fn new(listeners: Vec<TcpListener>, settings: Settings, handler: H) -> Self {
         let connections = AtomicU64::new(0);
-        Server { shared: Arc::new(Shared { handler, policy, handshake_timeout, connections }), listeners }
+        Server { shared: Arc::new(Shared { handler, settings, connections }), listeners }
     }
 
     /// Where it listens.
@@ -79,8 +99,8 @@ async fn serve<H: Handler>(stream: TcpStream, peer: SocketAddr, shared: Arc<Shar
     // Frames are to arrive when they are sent; who has more to say says it at once. It fails for a socket that is closed.
     let _ = stream.set_nodelay(true);
     let peer = Peer::Inet(peer);
-    let Shared { handler, policy, handshake_timeout, .. } = &*shared;
-    if let Some(reason) = connection::serve(Box::new(stream), peer, id, policy, *handshake_timeout, handler).await {
+    let Shared { handler, settings, .. } = &*shared;
+    if let Some(reason) = connection::serve(Box::new(stream), peer, id, settings, handler).await {
         tracing::info!(id, %peer, reason, "refused");
     }
 }

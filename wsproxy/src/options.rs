@@ -1,0 +1,4 @@
+//! Groups of the option table.
+
+pub mod tls;
+pub mod web;
