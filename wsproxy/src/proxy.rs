@@ -19,12 +19,13 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Proxy {
     target: Target,
+    heartbeat: Option<Duration>,
 }
 
 impl Proxy {
-    /// A proxy to `target`.
-    pub fn new(target: Target) -> Self {
-        Proxy { target }
+    /// A proxy to `target`, which pings silent clients every `heartbeat`.
+    pub fn new(target: Target, heartbeat: Option<Duration>) -> Self {
+        Proxy { target, heartbeat }
     }
 
     async fn connect(&self) -> io::Result<TcpStream> {
@@ -55,7 +56,7 @@ impl Handler for Proxy {
             }
         };
         tracing::info!(id, %peer, %target, dialect = %accepted.dialect, path = accepted.path, "open");
-        let outcome = relay::relay(&mut socket, &mut stream).await;
+        let outcome = relay::relay(&mut socket, &mut stream, self.heartbeat).await;
         tracing::info!(id, %peer, up = outcome.up, down = outcome.down, cause = %outcome.cause, "end");
     }
 }

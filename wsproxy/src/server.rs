@@ -15,10 +15,9 @@ use crate::handler::{Handler, Peer};
 /// How long to wait when there are no descriptors left for a connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// A WebSocket server around a [`Handler`].
+/// A WebSocket server around a [`Handler`]. Clones are the same server.
 pub struct Server<H> {
     shared: Arc<Shared<H>>,
-    listeners: Vec<TcpListener>,
 }
 
 struct Shared<H> {
@@ -28,28 +27,25 @@ struct Shared<H> {
     connections: AtomicU64,
 }
 
+impl<H> Clone for Server<H> {
+    fn clone(&self) -> Self {
+        Server { shared: Arc::clone(&self.shared) }
+    }
+}
+
 impl<H: Handler> Server<H> {
-    /// A server that listens on `listeners`. Handshakes follow `policy` and take at most `handshake_timeout`.
-    pub fn new(listeners: Vec<TcpListener>, policy: Policy, handshake_timeout: Duration, handler: H) -> Self {
+    /// A server whose handshakes follow `policy` and take at most `handshake_timeout`.
+    pub fn new(policy: Policy, handshake_timeout: Duration, handler: H) -> Self {
         let connections = AtomicU64::new(0);
-        Server { shared: Arc::new(Shared { handler, policy, handshake_timeout, connections }), listeners }
+        Server { shared: Arc::new(Shared { handler, policy, handshake_timeout, connections }) }
     }
 
-    /// Where it listens.
+    /// Serves the connections of `listener` until the future is dropped; those that are open then go on.
     ///
-    /// # Errors
-    /// Those of getsockname(2).
-    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.listeners.iter().map(TcpListener::local_addr).collect()
-    }
-
-    /// Serves until the future is dropped; connections that are open then go on.
-    pub async fn run(self) {
-        let mut accepting = tokio::task::JoinSet::new();
-        for listener in self.listeners {
-            accepting.spawn(accept(listener, Arc::clone(&self.shared)));
-        }
-        accepting.join_all().await;
+    /// Several threads may do so with copies of one listening socket, each in a runtime of its own: a connection stays with
+    /// the thread that accepts it, which is one that has nothing else to do.
+    pub async fn run(&self, listener: TcpListener) {
+        accept(listener, Arc::clone(&self.shared)).await;
     }
 }
 
