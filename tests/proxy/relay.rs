@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
+use std::time::Duration;
 
 use wstests::{Client, End, Rng, Wire};
 
@@ -151,7 +153,7 @@ fn a_broken_rule_ends_both_sides() {
 fn a_client_that_does_not_read_does_not_grow_the_proxy() {
     let rig = Rig::new(&[]);
     let (client, mut target) = rig.connect(Wire::Rfc6455);
-    target.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    target.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     // Until every buffer on the way is full and nothing has moved for a while.
     let chunk = vec![0; MIB];
     let mut sent = 0;
@@ -163,4 +165,31 @@ fn a_client_that_does_not_read_does_not_grow_the_proxy() {
     let rss: usize = rss.split_whitespace().next().unwrap().parse().unwrap();
     assert!(rss < 16 * 1024, "{rss} KiB after {sent} bytes that nobody reads");
     drop(client);
+}
+
+#[test]
+fn a_silent_client_is_pinged_and_given_up_only_when_it_does_not_answer() {
+    let rig = Rig::new(&["--heartbeat", "1"]);
+    let (mut hixie, mut hixie_target) = rig.connect(Wire::Hixie76);
+    let (mut lively, mut lively_target) = rig.connect(Wire::Rfc6455);
+    let (mut silent, mut silent_target) = rig.connect(Wire::Rfc6455);
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let sender = thread::spawn(move || {
+        // More often than it would be pinged.
+        while stopped.recv_timeout(Duration::from_millis(500)).is_err_and(|error| error == RecvTimeoutError::Timeout) {
+            lively.send(b"x");
+        }
+        lively
+    });
+    // The harness does not answer pings by itself.
+    assert_eq!(silent.read_to_end(), b"");
+    assert_eq!(silent.end(), Some(&closed(Wire::Rfc6455, 1011)));
+    assert_eq!(silent_target.read_to_end(&mut Vec::new()).unwrap(), 0);
+    drop(stop);
+    // These two are as old.
+    let mut lively = sender.join().unwrap();
+    for (client, target) in [(&mut lively, &mut lively_target), (&mut hixie, &mut hixie_target)] {
+        target.write_all(b"there?").unwrap();
+        assert_eq!(client.read_exact(6), b"there?");
+    }
 }

@@ -20,6 +20,7 @@
 pub mod address;
 mod connection;
 pub mod handler;
+mod heartbeat;
 pub mod proxy;
 pub mod relay;
 pub mod server;

@@ -2,8 +2,10 @@
 
 mod options;
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use options::tls::TlsOptions;
@@ -20,6 +22,9 @@ struct Options {
     /// Log each connection and its end, too
     #[arg(short, long)]
     verbose: bool,
+    /// Ping a silent client every so many seconds, and give it up after three without an answer; 0 never
+    #[arg(long, value_name = "SECS", default_value_t = 30)]
+    heartbeat: u64,
     #[arg(value_name = "[ADDRESS:]PORT")]
     listen: Listen,
     #[arg(value_name = "HOST:PORT")]
@@ -43,21 +48,30 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Result<(), BadSetting> {
     let tls = options.tls.server()?;
+    let web = options.web.web()?.map(Arc::new);
+    let heartbeat = (options.heartbeat > 0).then(|| Duration::from_secs(options.heartbeat));
+    let proxy = Proxy::new(options.target, options.tls.target()?, heartbeat);
     if let Some(fingerprint) = tls.as_ref().and_then(Tls::fingerprint) {
         println!("SHA-256 fingerprint of the certificate: {fingerprint}");
     }
-    let web = options.web.web()?.map(Arc::new);
-    let settings = Settings { tls: tls.clone(), web, ..Settings::default() };
-    let proxy = Proxy::new(options.target, options.tls.target()?);
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("rt");
-    runtime.block_on(async {
-        let host = options.listen.host.as_deref().unwrap_or("::");
-        let listener = TcpListener::bind((host, options.listen.port)).await.expect("bind");
-        if let Some(tls) = tls {
-            tokio::spawn(async move { tls.watch().await });
-        }
-        Server::new(vec![listener], settings, proxy).run().await;
-    });
-    Ok(())
+    let server = Server::new(Settings { tls: tls.clone(), web, ..Settings::default() }, proxy);
+    let failed = |error| BadSetting::new("listening", options.listen.port.to_string(), error);
+    let host = options.listen.host.as_deref().unwrap_or("::");
+    let listener = std::net::TcpListener::bind((host, options.listen.port)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let work = move |listener: std::net::TcpListener, server: Server<Proxy>, tls: Option<Tls>| -> io::Result<()> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+            if let Some(tls) = tls {
+                tokio::spawn(async move { tls.watch().await });
+            }
+            server.run(TcpListener::from_std(listener)?).await;
+            Ok(())
+        })
+    };
+    for _ in 1..std::thread::available_parallelism().map_or(1, usize::from) {
+        let (copy, server) = (listener.try_clone().map_err(failed)?, server.clone());
+        std::thread::spawn(move || work(copy, server, None));
+    }
+    work(listener, server, tls).map_err(failed)
 }

@@ -22,12 +22,13 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub struct Proxy {
     target: Target,
     tls: Option<TargetTls>,
+    heartbeat: Option<Duration>,
 }
 
 impl Proxy {
-    /// A proxy to `target`, which speaks TLS if `tls` is there.
-    pub fn new(target: Target, tls: Option<TargetTls>) -> Self {
-        Proxy { target, tls }
+    /// A proxy to `target`, which speaks TLS if `tls` is there, and which pings silent clients every `heartbeat`.
+    pub fn new(target: Target, tls: Option<TargetTls>, heartbeat: Option<Duration>) -> Self {
+        Proxy { target, tls, heartbeat }
     }
 
     async fn connect(&self) -> io::Result<TcpStream> {
@@ -48,8 +49,8 @@ impl Handler for Proxy {
             None => in_time(self.connect()).await.map(Connected::Plain),
         };
         match connected {
-            Ok(Connected::Plain(mut stream)) => serve(target, &request, &mut socket, &mut stream).await,
-            Ok(Connected::Tls(mut stream)) => serve(target, &request, &mut socket, &mut stream).await,
+            Ok(Connected::Plain(mut stream)) => self.relay(&request, &mut socket, &mut stream).await,
+            Ok(Connected::Tls(mut stream)) => self.relay(&request, &mut socket, &mut stream).await,
             Err(error) => {
                 let Request { peer, id, .. } = request;
                 tracing::warn!(id, %peer, %target, %error, "the target cannot be reached");
@@ -74,9 +75,11 @@ async fn in_time<T>(connecting: impl Future<Output = io::Result<T>>) -> io::Resu
     timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
 }
 
-async fn serve<T: Transport>(target: &Target, request: &Request, socket: &mut WebSocket<Stream>, stream: &mut T) {
-    let Request { accepted, peer, id, .. } = request;
-    tracing::info!(id, %peer, %target, dialect = %accepted.dialect, path = accepted.path, "open");
-    let outcome = relay::relay(socket, stream).await;
-    tracing::info!(id, %peer, up = outcome.up, down = outcome.down, cause = %outcome.cause, "end");
+impl Proxy {
+    async fn relay<T: Transport>(&self, request: &Request, socket: &mut WebSocket<Stream>, stream: &mut T) {
+        let Request { accepted, peer, id, .. } = request;
+        tracing::info!(id, %peer, target = %self.target, dialect = %accepted.dialect, path = accepted.path, "open");
+        let outcome = relay::relay(socket, stream, self.heartbeat).await;
+        tracing::info!(id, %peer, up = outcome.up, down = outcome.down, cause = %outcome.cause, "end");
+    }
 }

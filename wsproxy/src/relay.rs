@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
+use crate::heartbeat::Heartbeat;
 use crate::websocket::WebSocket;
 
 /// Bytes that are moved at a time.
@@ -52,6 +53,8 @@ pub enum Cause {
     ClientFailed(String),
     /// The client's connection failed.
     ClientError(io::Error),
+    /// The client has not answered the pings.
+    ClientSilent,
     /// The target ended its stream.
     TargetClosed,
     /// The target's connection failed.
@@ -77,6 +80,7 @@ impl fmt::Display for Cause {
             Cause::ClientLeft => f.write_str("the client left without a Close"),
             Cause::ClientFailed(rule) => write!(f, "the client broke a rule: {rule}"),
             Cause::ClientError(error) => write!(f, "the client's connection failed: {error}"),
+            Cause::ClientSilent => f.write_str("the client does not answer pings"),
             Cause::TargetClosed => f.write_str("closed by the target"),
             Cause::TargetError(error) => write!(f, "the target's connection failed: {error}"),
         }
@@ -84,18 +88,22 @@ impl fmt::Display for Cause {
 }
 
 /// Relays until both sides have ended. The target's end becomes Close 1000, its failure Close 1011; the client's end becomes
-/// the end of the target's input.
-pub async fn relay<C, T>(client: &mut WebSocket<C>, target: &mut T) -> Outcome
+/// the end of the target's input. A silent client is pinged every `heartbeat`, and is gone when it answers none of three.
+pub async fn relay<C, T>(client: &mut WebSocket<C>, target: &mut T, heartbeat: Option<Duration>) -> Outcome
 where
     C: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut up, mut down) = (Direction::default(), Direction::default());
+    let mut heartbeat = Heartbeat::new(client, heartbeat);
     let first = poll_fn(|cx| {
         if let Poll::Ready(result) = up.poll(cx, client, target) {
             return Poll::Ready(First::Up(result));
         }
-        down.poll(cx, target, client).map(First::Down)
+        if let Poll::Ready(result) = down.poll(cx, target, client) {
+            return Poll::Ready(First::Down(result));
+        }
+        heartbeat.poll(cx, client).map(|()| First::Silence)
     })
     .await;
     let (cause, close) = match first {
@@ -127,6 +135,7 @@ where
         }
         First::Down(Err(Fault::Read(error))) => (Cause::TargetError(error), INTERNAL_ERROR),
         First::Down(Err(Fault::Write(error))) => (Cause::ClientError(error), NORMAL),
+        First::Silence => (Cause::ClientSilent, INTERNAL_ERROR),
     };
     part(client, close).await;
     Outcome { up: up.bytes, down: down.bytes, cause }
@@ -145,6 +154,8 @@ pub async fn part<C: AsyncRead + AsyncWrite + Unpin>(client: &mut WebSocket<C>, 
 enum First {
     Up(Result<(), Fault>),
     Down(Result<(), Fault>),
+    /// The client does not answer pings.
+    Silence,
 }
 
 /// Where a direction broke.

@@ -36,10 +36,9 @@ impl Default for Settings {
     }
 }
 
-/// A WebSocket server around a [`Handler`].
+/// A WebSocket server around a [`Handler`]. Clones are the same server.
 pub struct Server<H> {
     shared: Arc<Shared<H>>,
-    listeners: Vec<TcpListener>,
 }
 
 struct Shared<H> {
@@ -48,28 +47,24 @@ struct Shared<H> {
     connections: AtomicU64,
 }
 
+impl<H> Clone for Server<H> {
+    fn clone(&self) -> Self {
+        Server { shared: Arc::clone(&self.shared) }
+    }
+}
+
 impl<H: Handler> Server<H> {
-    /// A server around `handler` that listens on `listeners`.
-    pub fn new(listeners: Vec<TcpListener>, settings: Settings, handler: H) -> Self {
-        let connections = AtomicU64::new(0);
-        Server { shared: Arc::new(Shared { handler, settings, connections }), listeners }
+    /// A server around `handler`.
+    pub fn new(settings: Settings, handler: H) -> Self {
+        Server { shared: Arc::new(Shared { handler, settings, connections: AtomicU64::new(0) }) }
     }
 
-    /// Where it listens.
+    /// Serves the connections of `listener` until the future is dropped; those that are open then go on.
     ///
-    /// # Errors
-    /// Those of getsockname(2).
-    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.listeners.iter().map(TcpListener::local_addr).collect()
-    }
-
-    /// Serves until the future is dropped; connections that are open then go on.
-    pub async fn run(self) {
-        let mut accepting = tokio::task::JoinSet::new();
-        for listener in self.listeners {
-            accepting.spawn(accept(listener, Arc::clone(&self.shared)));
-        }
-        accepting.join_all().await;
+    /// Several threads may do so with copies of one listening socket, each in a runtime of its own: a connection stays with
+    /// the thread that accepts it, which is one that has nothing else to do.
+    pub async fn run(&self, listener: TcpListener) {
+        accept(listener, Arc::clone(&self.shared)).await;
     }
 }
 

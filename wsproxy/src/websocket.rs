@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use wsproto::{Accepted, End, Receiver, Sender};
+use wsproto::{Accepted, Dialect, End, Receiver, Sender};
 
 /// Room for a frame of [`Sender::MAX_FRAME`] bytes in base64 and what surrounds it.
 const SCRATCH: usize = 88 * 1024;
@@ -40,6 +40,8 @@ pub struct WebSocket<T> {
     early: Vec<u8>,
     /// Payload that a reader with a tiny buffer left.
     left: Vec<u8>,
+    /// The dialect has pings.
+    pings: bool,
     /// Bytes that the transport brought, payload or not.
     received: u64,
 }
@@ -53,6 +55,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             sender: Sender::new(accepted.dialect, accepted.encoding),
             early,
             left: Vec::new(),
+            pings: accepted.dialect == Dialect::Rfc6455,
             received: 0,
         }
     }
@@ -67,11 +70,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         self.received
     }
 
+    /// Queues a ping, which a client must answer (RFC 6455 section 5.5.2); hixie has none, and it is not sent. It goes out with
+    /// the next write or flush.
+    pub fn ping(&mut self) {
+        self.sender.queue_ping();
+    }
+
     /// Queues Close with `code` (RFC 6455 section 7.4.1) behind what was written; the answer to the client's Close, or to a rule
     /// that it broke, has the code that belongs there instead. The first code counts. It goes out with
     /// [`AsyncWrite::poll_shutdown`].
     pub fn close(&mut self, code: u16) {
         self.sender.close(self.receiver.end().map_or(code, End::reply_code));
+    }
+
+    /// Whether the client's dialect has pings.
+    pub fn has_pings(&self) -> bool {
+        self.pings
     }
 
     /// The transport.
