@@ -1,7 +1,8 @@
 //! A proxy, and a target whose every move the test makes.
 
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use wstests::{Client, Server, TIMEOUT, Wire, proxy};
 
@@ -16,9 +17,15 @@ impl Rig {
     /// A proxy that is started with `options` in front of its addresses.
     #[track_caller]
     pub fn new(options: &[&str]) -> Self {
+        Self::started(Command::new(proxy()).args(options))
+    }
+
+    /// The same with a command of the test's own, to which the addresses are added.
+    #[track_caller]
+    pub fn started(command: &mut Command) -> Self {
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = door.local_addr().unwrap().to_string();
-        let proxy = Server::bare(Command::new(proxy()).args(options).args(["127.0.0.1:{port}", &target]));
+        let proxy = Server::bare(command.args(["127.0.0.1:{port}", &target]));
         Rig { proxy, door }
     }
 
@@ -26,14 +33,47 @@ impl Rig {
     #[track_caller]
     pub fn connect(&self, wire: Wire) -> (Client, TcpStream) {
         let client = Client::connect(self.proxy.addr(), wire).unwrap();
+        (client, self.accept())
+    }
+
+    /// The next connection that the target gets.
+    #[track_caller]
+    pub fn accept(&self) -> TcpStream {
         let (target, _) = self.door.accept().unwrap();
         target.set_read_timeout(Some(TIMEOUT)).unwrap();
         target.set_write_timeout(Some(TIMEOUT)).unwrap();
-        (client, target)
+        target
     }
 
     /// Nobody listens where the proxy connects to any more.
     pub fn close_door(self) -> Server {
         self.proxy
     }
+}
+
+/// Runs a command to its end, which the deadline brings at the latest.
+#[track_caller]
+pub fn run(command: &Command) -> Output {
+    let mut bounded = Command::new("timeout");
+    bounded.arg(TIMEOUT.as_secs().to_string()).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        bounded.env(name, value.unwrap());
+    }
+    if let Some(directory) = command.get_current_dir() {
+        bounded.current_dir(directory);
+    }
+    bounded.output().unwrap()
+}
+
+/// Starts a proxy that must not start, in `directory`: the one line that it says why, which names all of `names`.
+#[track_caller]
+pub fn refused(directory: &Path, options: &[&str], status: i32, names: &[&str]) -> String {
+    let output = run(Command::new(proxy()).current_dir(directory).args(options).args(["127.0.0.1:0", "127.0.0.1:9"]));
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{options:?}: {line}");
+    for name in names {
+        assert!(line.contains(name), "{options:?}: {name:?} is not in {line:?}");
+    }
+    assert!(status == 2 || (line.starts_with("wsproxy: ") && line.lines().count() == 1), "{options:?}: {line:?}");
+    line
 }

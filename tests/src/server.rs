@@ -207,6 +207,15 @@ impl Server {
         self.stdout.take(&format!("the end of stdout of {}", self.what), |unread, ended| ended.then_some(unread.len()))
     }
 
+    /// The next line of its standard error, without the line end.
+    ///
+    /// # Panics
+    /// If none comes in time.
+    #[track_caller]
+    pub fn stderr_line(&self) -> String {
+        line(&self.stderr, &format!("a line of stderr of {}", self.what))
+    }
+
     /// Kills the program and returns the rest of its standard error.
     ///
     /// # Panics
