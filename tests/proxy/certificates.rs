@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 
-use wstests::wait;
 use wstests::{Client, Wire};
 
-use crate::common::{Rig, refused};
+use crate::common::Rig;
 use crate::pki::{Pki, s_client, subject, tunnel};
+use crate::tools::refused;
 
 #[test]
 fn a_key_may_stand_in_a_file_of_its_own() {
@@ -125,14 +125,12 @@ fn a_certificate_that_changes_is_read_again_and_live_sessions_go_on() {
 
     // What cannot be used leaves what was there in force.
     std::fs::write(&place, "half a fi").unwrap();
-    wait::until("the log of a failed reload", || {
-        rig.proxy.stderr_line().contains("certificates not reloaded").then_some(())
-    });
+    rig.proxy.stderr_until("certificates not reloaded");
     assert_eq!(subject(&rig.proxy, None), "CN=first");
 
     // Replaced as certificate managers do it.
     std::fs::rename(pki.file("second.pem"), &place).unwrap();
-    wait::until("the log of a reload", || rig.proxy.stderr_line().contains("certificates reloaded").then_some(()));
+    rig.proxy.stderr_until("certificates reloaded");
     assert_eq!(subject(&rig.proxy, None), "CN=second");
     client.send(b"still");
     let mut got = [0; 5];

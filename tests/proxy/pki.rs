@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use wstests::{Scratch, Server};
 
-use crate::common::run;
+use crate::tools::finish;
 
 /// A directory of keys and certificates, all of one authority (`ca.pem`) unless said otherwise.
 pub struct Pki {
@@ -33,7 +33,7 @@ impl Pki {
     /// Runs OpenSSL here.
     #[track_caller]
     pub fn openssl(&self, arguments: &[&str]) {
-        let output = run(Command::new("openssl").current_dir(self.path()).args(arguments));
+        let output = finish(Command::new("openssl").current_dir(self.path()).args(arguments));
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "openssl {arguments:?}: {said}");
     }
@@ -86,7 +86,7 @@ pub fn s_client(server: &Server, options: &[&str]) -> (bool, String) {
     let port = server.port().to_string();
     let address = format!("127.0.0.1:{port}");
     let Output { status, stdout, stderr } =
-        run(Command::new("openssl").args(["s_client", "-connect", &address]).args(options));
+        finish(Command::new("openssl").args(["s_client", "-connect", &address]).args(options));
     let told = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     (status.success(), told)
 }

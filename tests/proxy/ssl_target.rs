@@ -4,8 +4,8 @@ use std::process::Command;
 
 use wstests::{Client, End, Server, Wire, proxy};
 
-use crate::common::refused;
 use crate::pki::Pki;
+use crate::tools::refused;
 
 /// nginx with the certificate `NAME.pem` of a [`Pki`]; it answers with the name that it was asked for.
 fn nginx(pki: &Pki, name: &str) -> Server {
@@ -16,7 +16,7 @@ fn nginx(pki: &Pki, name: &str) -> Server {
         .concat();
     let server = format!(
         "server {{ listen 127.0.0.1:PORT ssl; ssl_certificate {here}/{name}.pem; ssl_certificate_key {here}/{name}.key; \
-         location / {{ return 200 \"asked for [$ssl_server_name] by $ssl_protocol\"; }} }}"
+         location / {{ return 200 \"asked for [$ssl_server_name]\"; }} }}"
     );
     let text = format!(
         "daemon off; master_process off; pid {here}/{name}.pid; error_log stderr; events {{ }} \
@@ -56,7 +56,7 @@ fn a_target_is_believed_if_its_certificate_is_for_its_name_and_of_an_authority_t
     let (ca, other) = (pki.file("ca.pem"), pki.file("other.pem"));
     let own = ["--ssl-target", "--ssl-target-ca", &ca];
     let failed = || Err(End::Close(Some(1011), String::new()));
-    let told = |name: &str| Ok(format!("asked for [{name}] by TLSv1.3"));
+    let told = |name: &str| Ok(format!("asked for [{name}]"));
 
     assert_eq!(asked(&target, "localhost", &own, &[]), told("localhost"));
     // An address is no name to ask for, and certificates can be for it all the same.

@@ -7,8 +7,9 @@ use std::thread;
 
 use wstests::{Client, End, Rng, Wire, http, proxy};
 
-use crate::common::{Rig, refused};
+use crate::common::Rig;
 use crate::pki::{Pki, s_client, tunnel};
+use crate::tools::refused;
 
 const MIB: usize = 1 << 20;
 

@@ -5,8 +5,9 @@ use std::net::TcpStream;
 
 use wstests::{Client, Scratch, TIMEOUT, Wire};
 
-use crate::common::{Rig, refused};
+use crate::common::Rig;
 use crate::pki::{Pki, tunnel};
+use crate::tools::refused;
 
 /// A connection that is kept between requests.
 struct Kept {

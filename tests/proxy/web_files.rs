@@ -5,8 +5,9 @@ use std::process::Command;
 
 use wstests::{Rng, Scratch};
 
-use crate::common::{Rig, run};
+use crate::common::Rig;
 use crate::pki::Pki;
+use crate::tools::finish;
 
 /// A reply.
 struct Got {
@@ -25,9 +26,11 @@ impl Got {
 /// Asks for a path, as it is, with further options of curl.
 #[track_caller]
 fn curl(base: &str, path: &str, options: &[&str]) -> Got {
-    let output = run(Command::new("curl")
-        .args(["-sS", "--path-as-is", "--noproxy", "*", "-D", "/dev/stderr", &format!("{base}{path}")])
-        .args(options));
+    let output = finish(
+        Command::new("curl")
+            .args(["-sS", "--path-as-is", "--noproxy", "*", "-D", "/dev/stderr", &format!("{base}{path}")])
+            .args(options),
+    );
     let head = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{path} {options:?}: {head}");
     let mut lines = head.lines().map(str::trim_end);
@@ -63,7 +66,7 @@ fn a_file_comes_whole_with_its_type_and_validators() {
     for (name, kind) in [
         ("page.html", "text/html; charset=utf-8"),
         ("module.js", "text/javascript; charset=utf-8"),
-        ("module.mjs", "text/javascript; charset=utf-8"),
+        ("module.mjs", "application/javascript"),
         ("code.wasm", "application/wasm"),
         ("picture.svg", "image/svg+xml"),
         ("picture.PNG", "image/png"),
@@ -163,7 +166,7 @@ fn nothing_outside_is_served() {
         symlink(to, inside.join(name)).unwrap();
     }
     symlink("../../secret", inside.join("sub dir/index.html")).unwrap();
-    assert!(run(Command::new("mkfifo").arg(inside.join("pipe"))).status.success());
+    assert!(finish(Command::new("mkfifo").arg(inside.join("pipe"))).status.success());
     let (_rig, base) = serve(&site, &["--web-list"]);
     for path in [
         "/../secret",

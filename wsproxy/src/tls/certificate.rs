@@ -158,6 +158,7 @@ impl ResolvesServerCert for Resolver {
         let taken = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
         let named = name.and_then(|name| self.keys.iter().filter(|key| is_for(key, &name)).find(taken));
-        named.or_else(|| self.keys.iter().find(taken)).cloned()
+        // Where none is of a kind that the client takes, any leads to the alert that says so.
+        named.or_else(|| self.keys.iter().find(taken)).or_else(|| self.keys.first()).cloned()
     }
 }
