@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use wsproto::Accepted;
 
+use crate::lifecycle::Lifecycle;
 use crate::stream::Stream;
 use crate::websocket::WebSocket;
 
@@ -16,10 +17,14 @@ pub struct Request {
     pub accepted: Accepted,
     /// Its head as it came: the request line, the header fields, the blank line.
     pub head: Vec<u8>,
-    /// Who sent it.
+    /// Who sent it, as far as trusted proxies tell.
     pub peer: Peer,
+    /// The address that the client connected to.
+    pub local: Option<SocketAddr>,
     /// Counts the connections of a server, from 1; names this one in the log.
     pub id: u64,
+    /// The server's: when it cuts off, the connection is to end with Close 1001.
+    pub lifecycle: Lifecycle,
 }
 
 /// The other end of a connection.

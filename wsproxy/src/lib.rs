@@ -19,15 +19,23 @@
 
 pub mod address;
 mod connection;
+pub mod dial;
 pub mod handler;
 mod heartbeat;
+pub mod lifecycle;
+pub mod limits;
+pub mod metrics;
+pub mod monitor;
 pub mod proxy;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod server;
+pub mod socket;
 pub mod stream;
+pub mod trust;
 pub mod websocket;
 
 pub use handler::{Denial, Handler, Peer, Request};
-pub use server::Server;
+pub use server::{Server, Settings};
 pub use stream::Stream;
 pub use websocket::WebSocket;

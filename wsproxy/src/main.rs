@@ -1,47 +1,47 @@
-//! `wsproxy [OPTIONS] [LISTEN_ADDR:]PORT TARGET_HOST:PORT`.
+#![deny(unsafe_code)]
+//! `wsproxy [OPTIONS] [ADDRESS:]PORT... HOST:PORT`.
 
+mod config;
+// It forks, before there is a second thread.
+#[allow(unsafe_code)]
+mod daemon;
+mod ending;
+mod failure;
+// It takes over descriptors that are only known by their numbers.
+#[allow(unsafe_code)]
+mod inherited;
+mod logging;
+mod notify;
+mod options;
+mod run;
+mod syslog;
+
+use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::Parser;
-use tokio::net::TcpListener;
-use wsproto::Policy;
-use wsproxy::Server;
-use wsproxy::address::{Listen, Target};
-use wsproxy::proxy::Proxy;
-
-#[derive(Debug, Parser)]
-#[command(name = "wsproxy", version, about)]
-struct Options {
-    /// Log each connection and its end, too
-    #[arg(short, long)]
-    verbose: bool,
-    /// Ping a silent client every so many seconds, and give it up after three without an answer; 0 never
-    #[arg(long, value_name = "SECS", default_value_t = 30)]
-    heartbeat: u64,
-    #[arg(value_name = "[ADDRESS:]PORT")]
-    listen: Listen,
-    #[arg(value_name = "HOST:PORT")]
-    target: Target,
-}
+use config::Request;
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let host = options.listen.host.as_deref().unwrap_or("::");
-    let listener = std::net::TcpListener::bind((host, options.listen.port)).expect("bind");
-    listener.set_nonblocking(true).expect("nb");
-    let heartbeat = (options.heartbeat > 0).then(|| Duration::from_secs(options.heartbeat));
-    let server = Server::new(Policy::default(), Duration::from_secs(10), Proxy::new(options.target, heartbeat));
-    let n = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let work = move |listener: std::net::TcpListener, server: Server<Proxy>| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("rt");
-        runtime.block_on(async { server.run(TcpListener::from_std(listener).expect("x")).await });
-    };
-    for _ in 1..n {
-        let (l, s) = (listener.try_clone().expect("c"), server.clone());
-        std::thread::spawn(move || work(l, s));
+    match begin() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !inherited::stderr_is_the_socket() {
+                // Where nobody listens there is still the status.
+                let _ = writeln!(std::io::stderr(), "wsproxy: {failure}");
+            }
+            ExitCode::from(failure.status())
+        }
     }
-    work(listener, server);
-    ExitCode::SUCCESS
+}
+
+fn begin() -> Result<(), Failure> {
+    let descriptors = inherited::from_systemd();
+    match config::parse(std::env::args_os().collect(), descriptors.len())? {
+        Request::Tell(text) => {
+            let told = std::io::stdout().write_all(text.as_bytes());
+            told.map_err(|why| Failure::system("standard output", why))
+        }
+        Request::Start(config) => run::start(&config, descriptors),
+    }
 }

@@ -1,62 +1,55 @@
 //! The proxy: each WebSocket becomes a connection to a target.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-use crate::address::Target;
+use crate::dial::{Connection, Destination, Dialer};
 use crate::handler::{Handler, Request};
+use crate::metrics::Metrics;
 use crate::relay::{self, INTERNAL_ERROR, TRY_AGAIN_LATER};
 use crate::stream::Stream;
 use crate::websocket::WebSocket;
 
-/// How long a target may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(10);
-
 /// Relays every WebSocket to one target.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    target: Target,
-    heartbeat: Option<Duration>,
-}
-
-impl Proxy {
-    /// A proxy to `target`, which pings silent clients every `heartbeat`.
-    pub fn new(target: Target, heartbeat: Option<Duration>) -> Self {
-        Proxy { target, heartbeat }
-    }
-
-    async fn connect(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect((self.target.host.as_str(), self.target.port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
+    /// The target.
+    pub destination: Destination,
+    /// How it is connected to.
+    pub dialer: Dialer,
+    /// How often silent clients are pinged.
+    pub heartbeat: Option<Duration>,
+    /// Where the proxy counts.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Handler for Proxy {
     async fn serve(&self, request: Request, mut socket: WebSocket<Stream>) {
-        let Request { accepted, peer, id, .. } = request;
-        let target = &self.target;
-        let connected = match timeout(CONNECT, self.connect()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
-        };
-        let mut stream = match connected {
-            Ok(stream) => stream,
+        let connected = self.dialer.connect(&self.destination, &request).await;
+        let Request { accepted, peer, id, lifecycle, .. } = request;
+        let target = &self.destination;
+        let mut connection = match connected {
+            Ok(connection) => connection,
             Err(error) => {
                 tracing::warn!(id, %peer, %target, %error, "the target cannot be reached");
-                let code = match error.kind() {
-                    io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => TRY_AGAIN_LATER,
-                    _ => INTERNAL_ERROR,
+                let (reason, code) = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => ("refused", TRY_AGAIN_LATER),
+                    io::ErrorKind::TimedOut => ("timeout", TRY_AGAIN_LATER),
+                    _ => ("other", INTERNAL_ERROR),
                 };
+                self.metrics.target_failed(reason);
                 relay::part(&mut socket, code).await;
                 return;
             }
         };
         tracing::info!(id, %peer, %target, dialect = %accepted.dialect, path = accepted.path, "open");
-        let outcome = relay::relay(&mut socket, &mut stream, self.heartbeat).await;
+        let heartbeat = self.heartbeat;
+        let outcome = match &mut connection {
+            Connection::Tcp(stream) => relay::relay(&mut socket, stream, heartbeat, &lifecycle).await,
+            Connection::Unix(stream) => relay::relay(&mut socket, stream, heartbeat, &lifecycle).await,
+        };
+        self.metrics.moved(outcome.up, outcome.down);
         tracing::info!(id, %peer, up = outcome.up, down = outcome.down, cause = %outcome.cause, "end");
     }
 }
