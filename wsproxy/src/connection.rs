@@ -4,24 +4,22 @@
 //! for a WebSocket, or one for a file. All of that together has the time of one opening handshake; after a web request the
 //! next has as much again.
 
-use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
-use wsproto::{Handshake, Policy, Progress};
+use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
-use crate::handler::{Denial, Handler, Peer, Request};
+use crate::handler::{Denial, Handler, Peer};
+use crate::opening::{Incoming, Opening, open};
+use crate::proxy_protocol::{self, Front};
 use crate::server::Settings;
 use crate::stream::{Rewind, Stream};
 use crate::tls::TlsFacts;
 use crate::web::{self, After};
 use crate::websocket::WebSocket;
-
-/// What is read of a request at a time.
-const PIECE: usize = 2048;
 
 /// How long a refused client has to read why, and how much it may go on sending meanwhile.
 const LINGER: Duration = Duration::from_secs(2);
@@ -31,211 +29,145 @@ const LINGER_BYTES: u64 = 1 << 20;
 /// clients put their first message. No request begins with either.
 const TLS: [u8; 2] = [0x16, 0x80];
 
-/// What a Flash player sends, with a NUL behind it, before it lets a page of its own connect; and the answer it needs.
-const FLASH: &[u8] = b"<policy-file-request/>";
-const FLASH_POLICY: &[u8] =
-    b"<cross-domain-policy><allow-access-from domain=\"*\" to-ports=\"*\" /></cross-domain-policy>\n";
-
-/// Who a connection is from.
+/// Whose connection it is.
 #[derive(Clone, Debug)]
-pub(crate) struct Client {
-    /// The other end.
+pub(crate) struct Origin {
     pub peer: Peer,
-    /// The number of the connection.
+    pub local: Option<SocketAddr>,
     pub id: u64,
-    /// What its TLS session tells.
     pub tls: Option<Arc<TlsFacts>>,
 }
 
-/// How a connection began.
-enum Opening {
-    /// With a WebSocket; what follows the request.
-    Open(Box<Request>, Vec<u8>),
-    /// With a request for a file, of which these bytes have come.
-    Web(Vec<u8>),
-    /// It was answered, and there is nothing to add.
-    Done,
-    /// Refused, for this reason.
-    Refused(String),
-    /// The client left, or sent nothing at all.
-    Gone,
+/// Why a connection became no WebSocket.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// One word, for counting.
+    pub label: &'static str,
+    /// One line, for the log.
+    pub reason: String,
 }
 
-/// Finds out what the client speaks, answers it, and hands a WebSocket to `handler`. Returns why it was refused, if it was.
+/// The label of a connection on which no request was begun.
+pub(crate) const PROBE: &str = "probe";
+
+impl Refused {
+    pub(crate) fn new(label: &'static str, reason: impl ToString) -> Self {
+        Refused { label, reason: reason.to_string() }
+    }
+
+    /// Nothing complete came in time.
+    fn late(begun: bool) -> Self {
+        let label = if begun { "timeout" } else { PROBE };
+        Refused::new(label, "no complete request within the handshake timeout")
+    }
+
+    /// Whether nothing was asked for: a port scan, a load balancer's look, a browser that connects in advance.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.label == PROBE
+    }
+}
+
+/// Finds out what the client speaks, answers it, and hands a WebSocket to `handler`.
 pub(crate) async fn serve<H: Handler>(
-    stream: Stream,
-    peer: Peer,
-    id: u64,
+    mut stream: Stream,
+    mut origin: Origin,
     settings: &Settings,
     handler: &H,
-) -> Option<String> {
-    let deadline = Instant::now() + settings.handshake_timeout;
-    let mut client = Client { peer, id, tls: None };
-    let (mut stream, mut seen) = match timeout_at(deadline, sniff(stream, settings, &mut client)).await {
-        Ok(Ok(Some(started))) => started,
-        Ok(Ok(None)) => return None,
-        Ok(Err((reason, stream))) => {
-            linger(stream).await;
-            return Some(reason);
-        }
-        Err(_) => return Some("nothing, or no complete TLS handshake, within the handshake timeout".into()),
-    };
-    let policy = match client.tls {
-        Some(_) => Cow::Owned(Policy { secure: true, ..settings.policy.clone() }),
-        None => Cow::Borrowed(&settings.policy),
-    };
-    let mut left = deadline.saturating_duration_since(Instant::now());
+) -> Result<(), Refused> {
+    let mut deadline = Deadline::now() + settings.handshake_timeout;
+    if settings.trusted.includes(origin.peer) {
+        let introduced = timeout_at(deadline, introduced(stream, &mut origin)).await;
+        stream = introduced.map_err(|_| Refused::late(false))??;
+    }
+    let mut incoming = Incoming { stream, seen: Vec::new(), begun: false };
+    if settings.tls.is_some() {
+        incoming = secured(incoming, deadline, &mut origin, settings).await?;
+    }
     loop {
-        let opening = match timeout(left, open(&mut stream, seen, &client, &policy, settings, handler)).await {
-            Ok(Ok(opening)) => opening,
-            Ok(Err(error)) => return Some(error.to_string()),
-            Err(_) => return Some("no complete request within the handshake timeout".into()),
-        };
-        match (opening, &settings.web) {
-            (Opening::Open(request, early), _) => {
-                let socket = WebSocket::new(stream, &request.accepted, early);
+        let opening = timeout_at(deadline, open(&mut incoming, &origin, settings, handler)).await;
+        match (opening.map_err(|_| Refused::late(incoming.begun))??, &settings.web) {
+            (Opening::Open(request, early, _place), _) => {
+                let start = Instant::now();
+                settings.metrics.opened(request.accepted.dialect);
+                let socket = WebSocket::new(incoming.stream, &request.accepted, early);
                 handler.serve(*request, socket).await;
-                return None;
+                settings.metrics.closed(start.elapsed());
+                return Ok(());
             }
-            (Opening::Web(bytes), Some(web)) => {
-                match web::serve(web, handler, &client, stream, bytes, &policy, settings.handshake_timeout).await {
-                    After::Request(same, bytes) => (stream, seen, left) = (same, bytes, settings.handshake_timeout),
+            (Opening::Web(seen), Some(web)) => {
+                match web::serve(web, handler, &origin, settings, incoming.stream, seen).await {
+                    After::Request(stream, seen) => incoming = Incoming { stream, seen, begun: true },
                     After::Close(stream) => {
                         linger(stream).await;
-                        return None;
+                        return Ok(());
                     }
-                    After::Gone => return None,
+                    After::Gone => return Ok(()),
                 }
+                deadline = Deadline::now() + settings.handshake_timeout;
             }
-            (Opening::Web(_) | Opening::Gone, _) => return None,
+            (Opening::Web(_), None) => return Ok(()),
             (Opening::Done, _) => {
-                linger(stream).await;
-                return None;
+                linger(incoming.stream).await;
+                return Ok(());
             }
-            (Opening::Refused(reason), _) => {
-                linger(stream).await;
-                return Some(reason);
+            (Opening::Refused(refused), _) => {
+                linger(incoming.stream).await;
+                return Err(refused);
             }
         }
     }
 }
 
-/// Reads the first bytes, and makes the TLS handshake if they are of one. `None`: the client has left.
-///
-/// # Errors
-/// Why there is no TLS session, and the connection.
-async fn sniff(
-    mut stream: Stream,
-    settings: &Settings,
-    client: &mut Client,
-) -> Result<Option<(Stream, Vec<u8>)>, (String, Stream)> {
-    let mut seen = Vec::new();
-    match more(&mut stream, &mut seen).await {
-        // Who leaves with a reset has left.
-        Ok(0) | Err(_) => return Ok(None),
-        Ok(_) => {}
+/// Takes what a trusted proxy says in front of the connection.
+async fn introduced(mut stream: Stream, origin: &mut Origin) -> Result<Stream, Refused> {
+    match proxy_protocol::read(&mut stream).await {
+        Ok(Front::Header(ends)) => {
+            if let Some(ends) = ends {
+                (origin.peer, origin.local) = (Peer::Inet(ends.from), Some(ends.to));
+            }
+            Ok(stream)
+        }
+        Ok(Front::None(seen)) if seen.is_empty() => Ok(stream),
+        Ok(Front::None(seen)) => Ok(Box::new(Rewind::new(seen, stream))),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Refused::new("proxy_header", error)),
+        Err(error) => Err(Refused::new(PROBE, error)),
     }
-    let speaks_tls = seen.first().is_some_and(|first| TLS.contains(first));
+}
+
+/// Reads the first bytes, and makes the TLS handshake if they are of one.
+async fn secured(
+    mut incoming: Incoming,
+    deadline: Deadline,
+    origin: &mut Origin,
+    settings: &Settings,
+) -> Result<Incoming, Refused> {
+    let more = timeout_at(deadline, incoming.more(settings)).await;
+    more.map_err(|_| Refused::late(false))??;
+    let speaks_tls = incoming.seen.first().is_some_and(|first| TLS.contains(first));
     match &settings.tls {
         Some(tls) if speaks_tls => {
-            let (stream, facts) = tls.accept(Rewind::new(seen, stream)).await.map_err(told)?;
-            client.tls = Some(Arc::new(facts));
-            Ok(Some((stream, Vec::new())))
+            let accepted = timeout_at(deadline, tls.accept(Rewind::new(incoming.seen, incoming.stream))).await;
+            match accepted
+                .map_err(|_| Refused::new("timeout", "no complete TLS handshake within the handshake timeout"))?
+            {
+                Ok((stream, facts)) => {
+                    origin.tls = Some(Arc::new(facts));
+                    Ok(Incoming { stream, seen: Vec::new(), begun: false })
+                }
+                Err((error, stream)) => {
+                    linger(stream).await;
+                    Err(Refused::new("tls", format!("TLS: {error}")))
+                }
+            }
         }
         Some(tls) if tls.only() => {
             let denial = Denial { status: "400 Bad Request", reason: "This port speaks TLS only".into() };
-            // The reply is for who can read it.
-            let _ = stream.write_all(denial.reply().as_bytes()).await;
-            Err((denial.reason, stream))
+            // Whoever does not read it has what it says in front of it anyway.
+            let _ = timeout(LINGER, incoming.stream.write_all(denial.reply().as_bytes())).await;
+            linger(incoming.stream).await;
+            Err(Refused::new("plain", denial.reason))
         }
-        Some(_) | None => Ok(Some((stream, seen))),
-    }
-}
-
-/// The failure of a TLS handshake, for the log.
-fn told((error, stream): (io::Error, Stream)) -> (String, Stream) {
-    (format!("TLS: {error}"), stream)
-}
-
-/// Reads what there is. Returns how much; 0 at the end.
-async fn more(stream: &mut Stream, seen: &mut Vec<u8>) -> io::Result<usize> {
-    let mut piece = [0; PIECE];
-    let count = stream.read(&mut piece).await?;
-    seen.extend_from_slice(piece.get(..count).unwrap_or_default());
-    Ok(count)
-}
-
-/// Reads a request, of which `seen` has come, and answers it unless it is for the web side.
-async fn open<H: Handler>(
-    stream: &mut Stream,
-    mut seen: Vec<u8>,
-    client: &Client,
-    policy: &Policy,
-    settings: &Settings,
-    handler: &H,
-) -> io::Result<Opening> {
-    if seen.is_empty() && more(stream, &mut seen).await? == 0 {
-        return Ok(Opening::Gone);
-    }
-    if seen.starts_with(FLASH.get(..1).unwrap_or_default()) {
-        while FLASH.starts_with(&seen) && seen.len() < FLASH.len() {
-            if more(stream, &mut seen).await? == 0 {
-                return Ok(Opening::Gone);
-            }
-        }
-        if seen.starts_with(FLASH) {
-            stream.write_all(FLASH_POLICY).await?;
-            return Ok(Opening::Done);
-        }
-    }
-    let (mut handshake, mut reply) = (Handshake::new(), Vec::new());
-    let mut looked = 0;
-    loop {
-        let (taken, progress) = handshake.receive(seen.get(looked..).unwrap_or_default(), policy, &mut reply);
-        looked = seen.len().min(looked + taken);
-        match progress {
-            Progress::Incomplete => {
-                if more(stream, &mut seen).await? == 0 {
-                    return Ok(Opening::Gone);
-                }
-            }
-            Progress::Refused(refusal) if settings.web.is_some() && web::is_web(&refusal) => {
-                return Ok(Opening::Web(seen));
-            }
-            Progress::Refused(refusal) => {
-                stream.write_all(&reply).await?;
-                stream.flush().await?;
-                return Ok(Opening::Refused(refusal.to_string()));
-            }
-            Progress::Accepted(accepted) => {
-                let early = seen.split_off(looked);
-                let Client { peer, id, ref tls } = *client;
-                let request = Request { accepted: *accepted, head: seen, peer, id, tls: tls.clone() };
-                return match handler.admit(&request).await {
-                    Ok(()) => {
-                        stream.write_all(&reply).await?;
-                        stream.flush().await?;
-                        Ok(Opening::Open(Box::new(request), early))
-                    }
-                    Err(denial) => {
-                        stream.write_all(denial.reply().as_bytes()).await?;
-                        stream.flush().await?;
-                        Ok(Opening::Refused(denial.reason))
-                    }
-                };
-            }
-        }
-    }
-}
-
-impl Denial {
-    fn reply(&self) -> String {
-        let Denial { status, reason } = self;
-        let len = reason.len() + 1;
-        format!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len}\r\n\
-             Connection: close\r\n\r\n{reason}\n"
-        )
+        Some(_) | None => Ok(incoming),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use wsproto::Accepted;
 
+use crate::lifecycle::Lifecycle;
 use crate::stream::Stream;
 use crate::tls::TlsFacts;
 use crate::websocket::WebSocket;
@@ -18,10 +19,14 @@ pub struct Request {
     pub accepted: Accepted,
     /// Its head as it came: the request line, the header fields, the blank line.
     pub head: Vec<u8>,
-    /// Who sent it.
+    /// Who sent it, as far as trusted proxies tell.
     pub peer: Peer,
+    /// The address that the client connected to.
+    pub local: Option<SocketAddr>,
     /// Counts the connections of a server, from 1; names this one in the log.
     pub id: u64,
+    /// The server's: when it cuts off, the connection is to end with Close 1001.
+    pub lifecycle: Lifecycle,
     /// What its TLS session tells of the client; `None` without TLS.
     pub tls: Option<Arc<TlsFacts>>,
 }
@@ -31,7 +36,7 @@ pub struct Request {
 pub struct WebRequest {
     /// Its head.
     pub head: http::request::Parts,
-    /// Who sent it.
+    /// Who sent it, as far as trusted proxies tell.
     pub peer: Peer,
     /// The connection, as in [`Request::id`].
     pub id: u64,

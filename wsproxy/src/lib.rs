@@ -19,14 +19,23 @@
 
 pub mod address;
 mod connection;
+pub mod dial;
 pub mod handler;
 mod heartbeat;
+pub mod lifecycle;
+pub mod limits;
+pub mod metrics;
+pub mod monitor;
+mod opening;
 pub mod proxy;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod server;
 pub mod setting;
+pub mod socket;
 pub mod stream;
 pub mod tls;
+pub mod trust;
 pub mod web;
 pub mod websocket;
 

@@ -1,77 +1,47 @@
-//! `wsproxy [OPTIONS] [LISTEN_ADDR:]PORT TARGET_HOST:PORT`.
+#![deny(unsafe_code)]
+//! `wsproxy [OPTIONS] [ADDRESS:]PORT... HOST:PORT`.
 
+mod config;
+// It forks, before there is a second thread.
+#[allow(unsafe_code)]
+mod daemon;
+mod ending;
+mod failure;
+// It takes over descriptors that are only known by their numbers.
+#[allow(unsafe_code)]
+mod inherited;
+mod logging;
+mod notify;
 mod options;
+mod run;
+mod syslog;
 
-use std::io;
+use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
-use clap::Parser;
-use options::tls::TlsOptions;
-use options::web::WebOptions;
-use tokio::net::TcpListener;
-use wsproxy::address::{Listen, Target};
-use wsproxy::proxy::Proxy;
-use wsproxy::tls::Tls;
-use wsproxy::{BadSetting, Server, Settings};
-
-#[derive(Debug, Parser)]
-#[command(name = "wsproxy", version, about)]
-struct Options {
-    /// Log each connection and its end, too
-    #[arg(short, long)]
-    verbose: bool,
-    /// Ping a silent client every so many seconds, and give it up after three without an answer; 0 never
-    #[arg(long, value_name = "SECS", default_value_t = 30)]
-    heartbeat: u64,
-    #[arg(value_name = "[ADDRESS:]PORT")]
-    listen: Listen,
-    #[arg(value_name = "HOST:PORT")]
-    target: Target,
-    #[command(flatten)]
-    tls: TlsOptions,
-    #[command(flatten)]
-    web: WebOptions,
-}
+use config::Request;
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match run(options) {
+    match begin() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("wsproxy: {error}");
-            ExitCode::FAILURE
+        Err(failure) => {
+            if !inherited::stderr_is_the_socket() {
+                // Where nobody listens there is still the status.
+                let _ = writeln!(std::io::stderr(), "wsproxy: {failure}");
+            }
+            ExitCode::from(failure.status())
         }
     }
 }
 
-fn run(options: Options) -> Result<(), BadSetting> {
-    let tls = options.tls.server()?;
-    let web = options.web.web()?.map(Arc::new);
-    let heartbeat = (options.heartbeat > 0).then(|| Duration::from_secs(options.heartbeat));
-    let proxy = Proxy::new(options.target, options.tls.target()?, heartbeat);
-    if let Some(fingerprint) = tls.as_ref().and_then(Tls::fingerprint) {
-        println!("SHA-256 fingerprint of the certificate: {fingerprint}");
+fn begin() -> Result<(), Failure> {
+    let descriptors = inherited::from_systemd();
+    match config::parse(std::env::args_os().collect(), descriptors.len())? {
+        Request::Tell(text) => {
+            let told = std::io::stdout().write_all(text.as_bytes());
+            told.map_err(|why| Failure::system("standard output", why))
+        }
+        Request::Start(config) => run::start(&config, descriptors),
     }
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let server = Server::new(Settings { tls: tls.clone(), web, ..Settings::default() }, proxy);
-    let failed = |error| BadSetting::new("listening", options.listen.port.to_string(), error);
-    let host = options.listen.host.as_deref().unwrap_or("::");
-    let listener = std::net::TcpListener::bind((host, options.listen.port)).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    let work = move |listener: std::net::TcpListener, server: Server<Proxy>, tls: Option<Tls>| -> io::Result<()> {
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-            if let Some(tls) = tls {
-                tokio::spawn(async move { tls.watch().await });
-            }
-            server.run(TcpListener::from_std(listener)?).await;
-            Ok(())
-        })
-    };
-    for _ in 1..std::thread::available_parallelism().map_or(1, usize::from) {
-        let (copy, server) = (listener.try_clone().map_err(failed)?, server.clone());
-        std::thread::spawn(move || work(copy, server, None));
-    }
-    work(listener, server, tls).map_err(failed)
 }

@@ -1,85 +1,57 @@
 //! The proxy: each WebSocket becomes a connection to a target.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::client::TlsStream;
-
-use crate::address::Target;
+use crate::dial::{Connection, Destination, Dialer};
 use crate::handler::{Handler, Request};
+use crate::metrics::Metrics;
 use crate::relay::{self, INTERNAL_ERROR, TRY_AGAIN_LATER};
-use crate::stream::{Stream, Transport};
-use crate::tls::TargetTls;
+use crate::stream::Stream;
 use crate::websocket::WebSocket;
-
-/// How long a target may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Relays every WebSocket to one target.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    target: Target,
-    tls: Option<TargetTls>,
-    heartbeat: Option<Duration>,
-}
-
-impl Proxy {
-    /// A proxy to `target`, which speaks TLS if `tls` is there, and which pings silent clients every `heartbeat`.
-    pub fn new(target: Target, tls: Option<TargetTls>, heartbeat: Option<Duration>) -> Self {
-        Proxy { target, tls, heartbeat }
-    }
-
-    async fn connect(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect((self.target.host.as_str(), self.target.port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
+    /// The target.
+    pub destination: Destination,
+    /// How it is connected to.
+    pub dialer: Dialer,
+    /// How often silent clients are pinged.
+    pub heartbeat: Option<Duration>,
+    /// Where the proxy counts.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Handler for Proxy {
     async fn serve(&self, request: Request, mut socket: WebSocket<Stream>) {
-        let target = &self.target;
-        let connected = match &self.tls {
-            Some(tls) => {
-                let session = async { tls.connect(&target.host, self.connect().await?).await };
-                in_time(session).await.map(|session| Connected::Tls(Box::new(session)))
-            }
-            None => in_time(self.connect()).await.map(Connected::Plain),
-        };
-        match connected {
-            Ok(Connected::Plain(mut stream)) => self.relay(&request, &mut socket, &mut stream).await,
-            Ok(Connected::Tls(mut stream)) => self.relay(&request, &mut socket, &mut stream).await,
+        let connected = self.dialer.connect(&self.destination, &request).await;
+        let Request { accepted, peer, id, lifecycle, .. } = request;
+        let target = &self.destination;
+        let mut connection = match connected {
+            Ok(connection) => connection,
             Err(error) => {
-                let Request { peer, id, .. } = request;
                 tracing::warn!(id, %peer, %target, %error, "the target cannot be reached");
-                let code = match error.kind() {
-                    io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => TRY_AGAIN_LATER,
-                    _ => INTERNAL_ERROR,
+                let (reason, code) = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => ("refused", TRY_AGAIN_LATER),
+                    io::ErrorKind::TimedOut => ("timeout", TRY_AGAIN_LATER),
+                    io::ErrorKind::InvalidData => ("tls", INTERNAL_ERROR),
+                    _ => ("other", INTERNAL_ERROR),
                 };
+                self.metrics.target_failed(reason);
                 relay::part(&mut socket, code).await;
+                return;
             }
-        }
-    }
-}
-
-/// A connection to a target.
-enum Connected {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// What comes of `connecting` within [`CONNECT`].
-async fn in_time<T>(connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
-}
-
-impl Proxy {
-    async fn relay<T: Transport>(&self, request: &Request, socket: &mut WebSocket<Stream>, stream: &mut T) {
-        let Request { accepted, peer, id, .. } = request;
-        tracing::info!(id, %peer, target = %self.target, dialect = %accepted.dialect, path = accepted.path, "open");
-        let outcome = relay::relay(socket, stream, self.heartbeat).await;
+        };
+        tracing::info!(id, %peer, %target, dialect = %accepted.dialect, path = accepted.path, "open");
+        let heartbeat = self.heartbeat;
+        let outcome = match &mut connection {
+            Connection::Tcp(stream) => relay::relay(&mut socket, stream, heartbeat, &lifecycle).await,
+            Connection::Unix(stream) => relay::relay(&mut socket, stream, heartbeat, &lifecycle).await,
+            Connection::Tls(stream) => relay::relay(&mut socket, stream, heartbeat, &lifecycle).await,
+        };
+        self.metrics.moved(outcome.up, outcome.down);
         tracing::info!(id, %peer, up = outcome.up, down = outcome.down, cause = %outcome.cause, "end");
     }
 }

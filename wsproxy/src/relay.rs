@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::heartbeat::Heartbeat;
+use crate::lifecycle::Lifecycle;
 use crate::websocket::WebSocket;
 
 /// Bytes that are moved at a time.
@@ -55,6 +56,8 @@ pub enum Cause {
     ClientError(io::Error),
     /// The client has not answered the pings.
     ClientSilent,
+    /// The server ends.
+    CutOff,
     /// The target ended its stream.
     TargetClosed,
     /// The target's connection failed.
@@ -81,6 +84,7 @@ impl fmt::Display for Cause {
             Cause::ClientFailed(rule) => write!(f, "the client broke a rule: {rule}"),
             Cause::ClientError(error) => write!(f, "the client's connection failed: {error}"),
             Cause::ClientSilent => f.write_str("the client does not answer pings"),
+            Cause::CutOff => f.write_str("the server ends"),
             Cause::TargetClosed => f.write_str("closed by the target"),
             Cause::TargetError(error) => write!(f, "the target's connection failed: {error}"),
         }
@@ -89,19 +93,29 @@ impl fmt::Display for Cause {
 
 /// Relays until both sides have ended. The target's end becomes Close 1000, its failure Close 1011; the client's end becomes
 /// the end of the target's input. A silent client is pinged every `heartbeat`, and is gone when it answers none of three.
-pub async fn relay<C, T>(client: &mut WebSocket<C>, target: &mut T, heartbeat: Option<Duration>) -> Outcome
+/// When the server cuts off, that is Close 1001.
+pub async fn relay<C, T>(
+    client: &mut WebSocket<C>,
+    target: &mut T,
+    heartbeat: Option<Duration>,
+    lifecycle: &Lifecycle,
+) -> Outcome
 where
     C: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut up, mut down) = (Direction::default(), Direction::default());
     let mut heartbeat = Heartbeat::new(client, heartbeat);
+    let mut cut_off = lifecycle.cut_off();
     let first = poll_fn(|cx| {
         if let Poll::Ready(result) = up.poll(cx, client, target) {
             return Poll::Ready(First::Up(result));
         }
         if let Poll::Ready(result) = down.poll(cx, target, client) {
             return Poll::Ready(First::Down(result));
+        }
+        if Pin::new(&mut cut_off).poll(cx).is_ready() {
+            return Poll::Ready(First::CutOff);
         }
         heartbeat.poll(cx, client).map(|()| First::Silence)
     })
@@ -136,6 +150,11 @@ where
         First::Down(Err(Fault::Read(error))) => (Cause::TargetError(error), INTERNAL_ERROR),
         First::Down(Err(Fault::Write(error))) => (Cause::ClientError(error), NORMAL),
         First::Silence => (Cause::ClientSilent, INTERNAL_ERROR),
+        First::CutOff => {
+            // Close stands between frames: what was begun is ended.
+            let _ = timeout(PARTING, poll_fn(|cx| down.poll_rest(cx, client))).await;
+            (Cause::CutOff, GOING_AWAY)
+        }
     };
     part(client, close).await;
     Outcome { up: up.bytes, down: down.bytes, cause }
@@ -156,6 +175,8 @@ enum First {
     Down(Result<(), Fault>),
     /// The client does not answer pings.
     Silence,
+    /// The server cuts off.
+    CutOff,
 }
 
 /// Where a direction broke.
@@ -184,13 +205,7 @@ impl Direction {
         W: AsyncWrite + Unpin,
     {
         loop {
-            while let Some(rest @ [_, ..]) = self.rest.get(self.at..) {
-                match write(cx, to, rest)? {
-                    Poll::Ready(count) => self.at += count,
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-            (self.rest, self.at) = (Vec::new(), 0);
+            ready!(self.poll_rest(cx, to))?;
             if self.ended {
                 return Pin::new(to).poll_flush(cx).map_err(Fault::Write);
             }
@@ -206,6 +221,18 @@ impl Direction {
                 }
             }
         }
+    }
+
+    /// Writes what was kept.
+    fn poll_rest<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<Result<(), Fault>> {
+        while let Some(rest @ [_, ..]) = self.rest.get(self.at..) {
+            match write(cx, to, rest)? {
+                Poll::Ready(count) => self.at += count,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        (self.rest, self.at) = (Vec::new(), 0);
+        Poll::Ready(Ok(()))
     }
 
     /// Reads once and writes what was read, or keeps what the writer does not take.

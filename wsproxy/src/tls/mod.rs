@@ -52,6 +52,24 @@ pub struct Settings {
     pub only: bool,
 }
 
+impl Settings {
+    /// The same with absolute paths: the process may go elsewhere.
+    fn anchored(mut self) -> Self {
+        let anchor = |path: &mut PathBuf| {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        };
+        if let Identity::Files { certificates, keys, password } = &mut self.identity {
+            certificates.iter_mut().chain(keys).chain(password).for_each(anchor);
+        }
+        if let Some(Trust::File(file)) = &mut self.clients {
+            anchor(file);
+        }
+        self
+    }
+}
+
 /// A server's certificates and keys.
 #[derive(Clone, Debug)]
 pub enum Identity {
@@ -102,6 +120,7 @@ impl Tls {
             }
         };
         let config = RwLock::new(Arc::new(configure(&settings, Resolver::new(keys))?));
+        let settings = settings.anchored();
         Ok(Tls { shared: Arc::new(Shared { settings, config, stamps, fingerprint }) })
     }
 
@@ -130,7 +149,12 @@ impl Tls {
         loop {
             ticks.tick().await;
             let Shared { settings, stamps: seen, .. } = &*self.shared;
-            if *seen.lock().unwrap_or_else(PoisonError::into_inner) == stamps(settings) {
+            let changed = {
+                let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                // A file that is not there (about to be replaced, or outside the root directory) is no change.
+                stamps(settings).iter().zip(seen.iter()).any(|(now, seen)| now.is_some() && now != seen)
+            };
+            if !changed {
                 continue;
             }
             match self.reload() {

@@ -8,13 +8,13 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::certificate::{chain, read};
 use super::parameters::Version;
 use crate::setting::BadSetting;
+use crate::stream::Stream;
 
 /// Whose certificates are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl TargetTls {
     ///
     /// # Errors
     /// A name that no certificate can be for, those of the connection, `InvalidData` where the server is not believed.
-    pub async fn connect<T: AsyncRead + AsyncWrite + Unpin>(&self, host: &str, stream: T) -> io::Result<TlsStream<T>> {
+    pub async fn connect(&self, host: &str, stream: Stream) -> io::Result<TlsStream<Stream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("{host:?} is no name for a certificate"))
         })?;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use wsproto::{Handshake, Policy, Progress};
 
 use super::{After, is_web};
+use crate::server::Settings;
 use crate::stream::Stream;
 
 /// What is read of a request at a time.
@@ -28,6 +29,8 @@ pub(super) struct Gate {
     stream: Stream,
     policy: Policy,
     limit: Duration,
+    /// Ready when the server takes no further requests.
+    draining: Pin<Box<dyn Future<Output = ()> + Send>>,
     state: State,
     /// What has come of a head; at the end, of what is not for hyper.
     head: Vec<u8>,
@@ -48,7 +51,7 @@ enum State {
     Body,
     /// Another kind of request has come.
     Other,
-    /// The client has ended, or taken too long for a request.
+    /// The client has ended, or taken too long for a request, or the server ends.
     Ended,
 }
 
@@ -59,11 +62,13 @@ pub(super) fn has_body(name: &str) -> bool {
 }
 
 impl Gate {
-    pub(super) fn new(stream: Stream, seen: Vec<u8>, policy: Policy, limit: Duration) -> Self {
+    pub(super) fn new(stream: Stream, seen: Vec<u8>, settings: &Settings) -> Self {
+        let (limit, lifecycle) = (settings.handshake_timeout, settings.lifecycle.clone());
         Gate {
             stream,
-            policy,
+            policy: settings.policy.clone(),
             limit,
+            draining: Box::pin(async move { lifecycle.draining().await }),
             state: State::Heads,
             head: seen,
             looked: 0,
@@ -147,7 +152,10 @@ impl AsyncRead for Gate {
             let mut piece = ReadBuf::new(&mut piece);
             let read = Pin::new(&mut this.stream).poll_read(cx, &mut piece)?;
             if read.is_pending() {
-                ready!(this.deadline.as_mut().poll(cx));
+                let ends = this.head.is_empty() && this.draining.as_mut().poll(cx).is_ready();
+                if !ends {
+                    ready!(this.deadline.as_mut().poll(cx));
+                }
             }
             if piece.filled().is_empty() {
                 this.state = State::Ended;

@@ -12,16 +12,16 @@ mod service;
 mod tree;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use wsproto::{Policy, Refusal};
+use wsproto::Refusal;
 
-use crate::connection::Client;
+use crate::connection::Origin;
 use crate::handler::Handler;
+use crate::server;
 use crate::setting::BadSetting;
 use crate::stream::Stream;
 
@@ -96,25 +96,27 @@ pub(crate) enum After {
     Gone,
 }
 
-/// Serves web requests on a connection of which `seen` has been read. Each may take `limit` to come.
+/// Serves web requests on a connection of which `seen` has been read. Each may take the time of a handshake to come.
 pub(crate) async fn serve<H: Handler>(
     web: &Web,
     handler: &H,
-    client: &Client,
+    origin: &Origin,
+    settings: &server::Settings,
     stream: Stream,
     seen: Vec<u8>,
-    policy: &Policy,
-    limit: Duration,
 ) -> After {
-    let gate = Gate::new(stream, seen, policy.clone(), limit);
-    let service = service_fn(async |request| service::reply(web, handler, client, request).await);
+    let gate = Gate::new(stream, seen, settings);
+    let service = service_fn(async |request| service::reply(web, handler, origin, &settings.trusted, request).await);
     // An end of input is the gate's way to end the requests: the reply under way is to be finished.
     let connection = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(gate), service);
-    match connection.without_shutdown().await {
-        Ok(parts) => parts.io.into_inner().into_after(),
-        Err(error) => {
-            tracing::debug!(id = client.id, peer = %client.peer, %error, "web connection");
-            After::Gone
-        }
+    tokio::select! {
+        served = connection.without_shutdown() => match served {
+            Ok(parts) => parts.io.into_inner().into_after(),
+            Err(error) => {
+                tracing::debug!(id = origin.id, peer = %origin.peer, %error, "web connection");
+                After::Gone
+            }
+        },
+        () = settings.lifecycle.cut_off() => After::Gone,
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Bytes, Incoming};
 use tokio::io::AsyncSeekExt;
@@ -14,8 +14,9 @@ use super::conditions::{self, Validators, Verdict};
 use super::gate::has_body;
 use super::listing;
 use super::tree::{self, Node, Place, Tree};
-use crate::connection::Client;
+use crate::connection::Origin;
 use crate::handler::{Denial, Handler, WebRequest};
+use crate::trust::Trusted;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
@@ -36,11 +37,13 @@ enum Found {
 pub(super) async fn reply<H: Handler>(
     web: &Web,
     handler: &H,
-    client: &Client,
+    origin: &Origin,
+    trusted: &Trusted,
     request: Request<Incoming>,
 ) -> Result<Response<Content>, Infallible> {
     let (head, _body) = request.into_parts();
-    let Client { peer, id, ref tls } = *client;
+    let &Origin { peer, id, ref tls, .. } = origin;
+    let peer = if trusted.includes(peer) { trusted.client(peer, &lines(&head.headers)) } else { peer };
     let request = WebRequest { head, peer, id, tls: tls.clone() };
     let mut reply = match admit(web, handler, &request).await {
         Ok(()) => find(web, &request).await,
@@ -57,6 +60,14 @@ pub(super) async fn reply<H: Handler>(
     let (method, path, status) = (&head.method, head.uri.path(), reply.status().as_u16());
     tracing::info!(id, %peer, %method, path, status, "web");
     Ok(reply)
+}
+
+/// Header fields as they come over the wire.
+fn lines(fields: &HeaderMap) -> Vec<u8> {
+    fields
+        .iter()
+        .flat_map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat())
+        .collect()
 }
 
 async fn admit<H: Handler>(web: &Web, handler: &H, request: &WebRequest) -> Result<(), Denial> {
