@@ -33,9 +33,9 @@ pub struct Desktop {
 }
 
 impl Desktop {
-    /// Runs `launcher PORT vncserver -geometry 640x480 :DISPLAY` and waits until it has returned, the server running in
-    /// the background. `session` is the shell script that starts the programs of the desktop.
-    pub fn start(launcher: &Path, session: &str) -> Desktop {
+    /// Runs `launcher PORT vncserver -geometry 640x480 :DISPLAY`, or `vncserver` alone, and waits until it has returned, the
+    /// server running in the background. `session` is the shell script that starts the programs of the desktop.
+    pub fn start(launcher: Option<&Path>, session: &str) -> Desktop {
         let home = Scratch::new("desktop");
         let family = Family::of(home.path());
         let vnc = home.path().join(".vnc");
@@ -50,7 +50,10 @@ impl Desktop {
         let port = display.port().to_string();
         let name = display.name();
         let start = [port.as_str(), "vncserver", "-geometry", "640x480", name.as_str()];
-        run(launcher.as_os_str(), &start, home.path());
+        match launcher {
+            Some(launcher) => run(launcher.as_os_str(), &start, home.path()),
+            None => run(OsStr::new("vncserver"), &start[2..], home.path()),
+        }
         Desktop { pipe, _family: family, display, home }
     }
 

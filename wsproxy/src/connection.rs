@@ -179,3 +179,6 @@ async fn linger(mut stream: Stream) {
     };
     let _ = timeout(LINGER, drain).await;
 }
+
+#[cfg(test)]
+mod tests;
