@@ -9,11 +9,12 @@ mod browser;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use browser::desktop::{Desktop, PASSWORD};
-use browser::novnc::{Colour, Viewer, WebServer};
+use browser::novnc::{Colour, PAGE, Viewer, WebServer};
 use browser::scratch::Scratch;
 use browser::webdriver::Browser;
 use std::path::Path;
-use wstests::{Client, Wire, launcher};
+use std::process::Command;
+use wstests::{Client, Server, Wire, launcher, proxy};
 
 /// What an RFB server says first: RFC 6143, section 7.1.1.
 const GREETING: &[u8] = b"RFB 003.008\n";
@@ -62,11 +63,11 @@ const SHOWCASE_WINDOW: (u32, u32, Colour) = (514, 326, [255, 215, 0]);
 
 #[test]
 fn novnc_in_chromium_shows_the_desktop_and_types_on_it() {
-    let mut desktop = Desktop::start(&launcher(), PATTERN);
+    let mut desktop = Desktop::start(Some(&launcher()), PATTERN);
     let home = Scratch::new("browser");
     let web = WebServer::start(home.path());
     let browser = Browser::start(home.path(), 800, 600);
-    let viewer = Viewer::open(&browser, &web, desktop.port(), PASSWORD);
+    let viewer = Viewer::open(&browser, &web.site(), desktop.port(), PASSWORD);
 
     let (x, y) = TERMINAL;
     let canvas = viewer.wait_for(&[RED_SQUARE, YELLOW_SQUARE, (x, y, BLUE)]);
@@ -83,7 +84,7 @@ fn novnc_in_chromium_shows_the_desktop_and_types_on_it() {
 
 #[test]
 fn the_server_greets_in_every_dialect_and_vncserver_kill_ends_the_connection() {
-    let desktop = Desktop::start(&launcher(), PATTERN);
+    let desktop = Desktop::start(Some(&launcher()), PATTERN);
     let mut clients = Wire::WEBSOCKET.map(|wire| {
         let mut client = Client::connect(("127.0.0.1", desktop.port()), wire).expect("the opening handshake");
         assert_eq!(client.read_exact(GREETING.len()), GREETING, "{wire:?}");
@@ -111,7 +112,7 @@ exec xterm -e sh -c '
 #[test]
 fn with_no_inherit_the_server_is_wrapped_and_the_applications_have_no_library() {
     for (options, seen) in [(&["--no-inherit"][..], "0 :0 :0 \n"), (&[], "3 :some :some \n")] {
-        let mut desktop = Desktop::start_with(&launcher(), options, LOOK);
+        let mut desktop = Desktop::start_with(Some(&launcher()), options, LOOK);
         assert_eq!(desktop.line(), seen, "{options:?}");
         let mut client = Client::connect(("127.0.0.1", desktop.port()), Wire::Rfc6455).expect("the port is wrapped");
         assert_eq!(client.read_exact(GREETING.len()), GREETING);
@@ -119,14 +120,35 @@ fn with_no_inherit_the_server_is_wrapped_and_the_applications_have_no_library() 
     }
 }
 
+/// One port of the proxy serves the page and carries the desktop, both over TLS.
+#[test]
+fn novnc_from_the_proxy_shows_the_desktop_over_wss_and_types_on_it() {
+    let mut desktop = Desktop::start(None, PATTERN);
+    let target = format!("127.0.0.1:{}", desktop.port());
+    let options = ["--ssl-only", "--self-signed", "--web", PAGE, "127.0.0.1:{port}", &target];
+    let proxy = Server::bare(Command::new(proxy()).args(options));
+    let home = Scratch::new("browser");
+    let browser = Browser::start(home.path(), 800, 600);
+    let site = format!("https://{}", proxy.addr());
+    let viewer = Viewer::open(&browser, &site, proxy.port(), PASSWORD);
+
+    let (x, y) = TERMINAL;
+    let canvas = viewer.wait_for(&[RED_SQUARE, YELLOW_SQUARE, (x, y, BLUE)]);
+    browser.click(canvas.left + i64::from(x), canvas.top + i64::from(y));
+    browser.type_keys("typed over wss\n");
+    assert_eq!(desktop.line(), "typed over wss\n");
+    viewer.wait_for(&[RED_SQUARE, YELLOW_SQUARE, (x, y, GREEN)]);
+    desktop.stop();
+}
+
 #[test]
 #[ignore = "writes docs/novnc.png, the picture in the README"]
 fn screenshot() {
-    let mut desktop = Desktop::start(&launcher(), SHOWCASE);
+    let mut desktop = Desktop::start(Some(&launcher()), SHOWCASE);
     let home = Scratch::new("browser");
     let web = WebServer::start(home.path());
     let browser = Browser::start(home.path(), 800, 600);
-    let viewer = Viewer::open(&browser, &web, desktop.port(), PASSWORD);
+    let viewer = Viewer::open(&browser, &web.site(), desktop.port(), PASSWORD);
     let (x, y) = TERMINAL;
     let canvas = viewer.wait_for(&[(x, y, [0x10, 0x18, 0x1c])]);
     browser.click(canvas.left + i64::from(x), canvas.top + i64::from(y));

@@ -1,4 +1,5 @@
-# A client on Protocol::WebSocket: hixie_client.pl VERSION PORT, VERSION as that module names the drafts.
+# A client on Protocol::WebSocket: hixie_client.pl VERSION PORT [CAFILE], VERSION as that module names the drafts. With CAFILE it
+# speaks TLS, to a server with a certificate of that authority.
 # Every line of the standard input goes out as one frame of base64; what the frames received carry is written to the
 # standard output. The end of the input closes the connection as the draft does.
 use strict;
@@ -11,11 +12,19 @@ use MIME::Base64;
 use Protocol::WebSocket::Frame;
 use Protocol::WebSocket::Handshake::Client;
 
-my ($version, $port) = @ARGV;
-my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp')
-    or die "connect: $!";
+my ($version, $port, $cafile) = @ARGV;
+my $socket;
+if (defined $cafile) {
+    require IO::Socket::SSL;
+    $socket = IO::Socket::SSL->new(
+        PeerAddr => '127.0.0.1', PeerPort => $port, SSL_ca_file => $cafile, SSL_verifycn_scheme => 'http',
+    ) or die "connect: $IO::Socket::SSL::SSL_ERROR";
+} else {
+    $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp') or die "connect: $!";
+}
+my $scheme = defined $cafile ? 'wss' : 'ws';
 my $handshake = Protocol::WebSocket::Handshake::Client->new(
-    url     => "ws://127.0.0.1:$port/chat",
+    url     => "$scheme://127.0.0.1:$port/chat",
     version => $version,
     origin  => 'http://example.com',
 );
@@ -38,6 +47,9 @@ until ($handshake->is_done) {
     $handshake->parse($bytes) or die 'handshake: ' . $handshake->error;
     $frame->append($bytes) if $handshake->is_done;
 }
+# The module itself does not look at it.
+my $location = $handshake->res->location;
+die "location $location" unless $location eq "$scheme://127.0.0.1:$port/chat";
 print "open\n";
 
 my $select = IO::Select->new($socket, \*STDIN);
@@ -47,7 +59,9 @@ CHAT: while (1) {
         last CHAT if $frame->can('is_close') && $frame->is_close;
         print decode_base64($text);
     }
-    for my $ready ($select->can_read) {
+    # What TLS has decrypted is no longer in the socket.
+    my @waiting = defined $cafile && $socket->pending ? ($socket) : $select->can_read;
+    for my $ready (@waiting) {
         my $n = sysread $ready, my $bytes, 65536;
         if ($ready == $socket) {
             last CHAT unless $n;
@@ -61,7 +75,9 @@ CHAT: while (1) {
         } else {
             $select->remove(\*STDIN);
             send_all("\xFF\x00") if $version eq 'draft-ietf-hybi-00';
-            shutdown $socket, 1;
+            # TLS has no end of one side alone; draft 75 has no frame that closes.
+            shutdown $socket, 1 unless defined $cafile;
+            last CHAT if defined $cafile && $version eq 'draft-hixie-75';
         }
     }
 }

@@ -33,14 +33,14 @@ pub struct Desktop {
 }
 
 impl Desktop {
-    /// Runs `launcher PORT vncserver -geometry 640x480 :DISPLAY` and waits until it has returned, the server running in
-    /// the background. `session` is the shell script that starts the programs of the desktop.
-    pub fn start(launcher: &Path, session: &str) -> Desktop {
+    /// Runs `launcher PORT vncserver -geometry 640x480 :DISPLAY`, or `vncserver` alone, and waits until it has returned, the
+    /// server running in the background. `session` is the shell script that starts the programs of the desktop.
+    pub fn start(launcher: Option<&Path>, session: &str) -> Desktop {
         Self::start_with(launcher, &[], session)
     }
 
     /// The same with options of the launcher.
-    pub fn start_with(launcher: &Path, options: &[&str], session: &str) -> Desktop {
+    pub fn start_with(launcher: Option<&Path>, options: &[&str], session: &str) -> Desktop {
         let home = Scratch::new("desktop");
         let family = Family::of(home.path());
         let vnc = home.path().join(".vnc");
@@ -54,8 +54,14 @@ impl Desktop {
         let display = Display::reserve();
         let port = display.port().to_string();
         let name = display.name();
-        let start = [options, &[port.as_str(), "vncserver", "-geometry", "640x480", name.as_str()]].concat();
-        run(launcher.as_os_str(), &start, home.path());
+        let server = ["vncserver", "-geometry", "640x480", name.as_str()];
+        match launcher {
+            Some(launcher) => {
+                let start = [options, &[port.as_str()], &server].concat();
+                run(launcher.as_os_str(), &start, home.path());
+            }
+            None => run(OsStr::new("vncserver"), &server[1..], home.path()),
+        }
         Desktop { pipe, _family: family, display, home }
     }
 

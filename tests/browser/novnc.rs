@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 /// Where Debian's package puts the page.
-const PAGE: &str = "/usr/share/novnc";
+pub const PAGE: &str = "/usr/share/novnc";
 
 /// Looks at the canvas before each frame that the browser draws until every point has its colour or the page shows an
 /// error. `arguments`: the points as `[x, y, [red, green, blue]]`, the milliseconds to wait, the callback. The result
@@ -85,6 +85,11 @@ impl WebServer {
         let port = port_in(&banner).unwrap_or_else(|| panic!("http.server ended: {banner:?}"));
         WebServer { port, server, _output: output, _family: family }
     }
+
+    /// Where it is.
+    pub fn site(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
 }
 
 impl Drop for WebServer {
@@ -118,11 +123,12 @@ pub struct Canvas {
 }
 
 impl<'a> Viewer<'a> {
-    /// Opens the page that `web` serves and lets it connect to the WebSocket port `vnc` of this machine.
-    pub fn open(browser: &'a Browser, web: &WebServer, vnc: u16, password: &str) -> Viewer<'a> {
+    /// Opens the page that a server at `site` has (`http://127.0.0.1:8000`) and lets it connect to the WebSocket port `vnc` of this
+    /// machine, by `wss` if it comes by `https` itself.
+    pub fn open(browser: &'a Browser, site: &str, vnc: u16, password: &str) -> Viewer<'a> {
+        let encrypt = site.starts_with("https:");
         browser.open(&format!(
-            "http://127.0.0.1:{}/vnc.html?autoconnect=true&host=127.0.0.1&port={vnc}&password={password}",
-            web.port
+            "{site}/vnc.html?autoconnect=true&host=127.0.0.1&port={vnc}&encrypt={encrypt}&password={password}"
         ));
         Viewer { browser }
     }

@@ -61,6 +61,8 @@ impl Browser {
             "POST",
             "/session",
             &json!({"capabilities": {"alwaysMatch": {
+                // Those that the proxy makes for itself.
+                "acceptInsecureCerts": true,
                 "goog:chromeOptions": {"args": arguments},
                 "goog:loggingPrefs": {"browser": "ALL"},
                 "timeouts": {"script": u64::try_from(DEADLINE.as_millis()).expect("minutes") * 2},

@@ -23,13 +23,13 @@ pub fn launcher() -> PathBuf {
     artefact("WSWRAP_LAUNCHER", "wswrap", "launcher")
 }
 
-/// The built companion, beside the library.
+/// The built proxy, beside the library, whose companion it is. `WSWRAP_PROXY` names another one.
 ///
 /// # Panics
 /// If it is not there.
 #[must_use]
-pub fn companion() -> PathBuf {
-    artefact("WSWRAP_COMPANION", "wsproxy", "wsproxy")
+pub fn proxy() -> PathBuf {
+    artefact("WSWRAP_PROXY", "wsproxy", "wsproxy")
 }
 
 /// A script of `tests/apps`, by its file name.

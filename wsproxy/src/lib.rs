@@ -1,5 +1,46 @@
-//! WebSocket on behalf of programs in which `libwswrapper.so` cannot speak it.
+//! WebSocket servers of any kind, and the proxy that turns WebSockets into TCP connections.
 //!
-//! [`bridge`] is the companion process of a single connection, which the library starts by itself.
+//! A [`Server`] accepts connections, speaks the opening handshake in any dialect and hands a ready byte stream, a
+//! [`WebSocket`], with its [`Request`] to a [`Handler`]. The [`proxy`] is one handler; an echo server is another:
+//!
+//! ```
+//! use wsproxy::{Handler, Request, Stream, WebSocket};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     async fn serve(&self, _request: Request, socket: WebSocket<Stream>) {
+//!         let (mut from, mut to) = tokio::io::split(socket);
+//!         let _ = tokio::io::copy(&mut from, &mut to).await;
+//!     }
+//! }
+//! ```
 
+pub mod address;
 pub mod bridge;
+mod connection;
+pub mod dial;
+pub mod handler;
+mod heartbeat;
+pub mod lifecycle;
+pub mod limits;
+pub mod metrics;
+pub mod monitor;
+mod opening;
+pub mod proxy;
+pub mod proxy_protocol;
+pub mod relay;
+pub mod server;
+pub mod setting;
+pub mod socket;
+pub mod stream;
+pub mod tls;
+pub mod trust;
+pub mod web;
+pub mod websocket;
+
+pub use handler::{Denial, Handler, Peer, Request, WebRequest};
+pub use server::{Server, Settings};
+pub use setting::BadSetting;
+pub use stream::Stream;
+pub use websocket::WebSocket;

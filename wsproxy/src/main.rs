@@ -1,14 +1,54 @@
-//! `wsproxy bridge`: the companion of one connection. Started by `libwswrapper.so`, not by hand.
+#![deny(unsafe_code)]
+//! `wsproxy [OPTIONS] [ADDRESS:]PORT... HOST:PORT`, and `wsproxy bridge`, which the library starts.
 
+mod config;
+// It forks, before there is a second thread.
+#[allow(unsafe_code)]
+mod daemon;
+mod ending;
+mod failure;
+// It takes over descriptors that are only known by their numbers.
+#[allow(unsafe_code)]
+mod inherited;
+mod logging;
+mod notify;
+mod options;
+mod run;
+mod syslog;
+
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use config::Request;
+use failure::Failure;
+
 fn main() -> ExitCode {
+    // The companion of a wrapped program is small: it has nothing to do with what a proxy needs.
     let mut arguments = std::env::args_os().skip(1);
-    match (arguments.next(), arguments.next()) {
-        (Some(command), None) if command == "bridge" => wsproxy::bridge::run(),
-        _ => {
-            eprintln!("wsproxy: usage: wsproxy bridge (started by libwswrapper.so, with a connection to take over)");
-            ExitCode::from(2)
+    if let (Some(command), None) = (arguments.next(), arguments.next())
+        && command == "bridge"
+    {
+        return wsproxy::bridge::run();
+    }
+    match begin() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !inherited::stderr_is_the_socket() {
+                // Where nobody listens there is still the status.
+                let _ = writeln!(std::io::stderr(), "wsproxy: {failure}");
+            }
+            ExitCode::from(failure.status())
         }
+    }
+}
+
+fn begin() -> Result<(), Failure> {
+    let descriptors = inherited::from_systemd();
+    match config::parse(std::env::args_os().collect(), descriptors.len())? {
+        Request::Tell(text) => {
+            let told = std::io::stdout().write_all(text.as_bytes());
+            told.map_err(|why| Failure::system("standard output", why))
+        }
+        Request::Start(config) => run::start(&config, descriptors),
     }
 }

@@ -11,7 +11,9 @@ mod link;
 mod measure;
 mod memory;
 mod messages;
+mod proxies;
 mod report;
+mod rfc6455;
 mod server;
 mod stream;
 mod sys;
@@ -21,13 +23,15 @@ mod zero;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use measure::{Amount, Effort, Measure, Place, Target};
+use measure::{Amount, By, Effort, Measure, Place, Target};
+use proxies::Kind;
 use wire::Wire;
 
 const HELP: &str = "\
-usage: scripts/bench [wrap] [--quick] [--noise] [FILTER]...
+usage: scripts/bench [wrap|proxy] [--quick] [--noise] [FILTER]...
 
   wrap      the library: a wrapped server against the same one bare (the default)
+  proxy     the proxy in front of a server, and the peers found here, against the same server without it
   --quick   15 pairs instead of 125
   --noise   bare against bare: what the figures are worth on this machine
   FILTER    only measures whose name contains this
@@ -147,6 +151,82 @@ const WRAP: [Measure; 12] = [
     },
 ];
 
+/// What is measured of a proxy, and how many times better than the best peer it is to be.
+const PROXY: [(Measure, f64); 6] = [
+    (
+        Measure {
+            name: "download 64 KiB",
+            unit: "MiB/s",
+            wire: Wire::Rfc6455,
+            place: Place::Apart,
+            amount: Amount::From(16),
+            target: Target::AtLeast(0.7),
+            rig: stream::Download::read,
+        },
+        1.5,
+    ),
+    (
+        Measure {
+            name: "upload 64 KiB",
+            unit: "MiB/s",
+            wire: Wire::Rfc6455,
+            place: Place::Apart,
+            amount: Amount::From(16),
+            target: Target::AtLeast(0.5),
+            rig: stream::Upload::large,
+        },
+        2.0,
+    ),
+    (
+        Measure {
+            name: "new connections",
+            unit: "1/s",
+            wire: Wire::Rfc6455,
+            place: Place::Together,
+            amount: Amount::From(16),
+            target: Target::AtLeast(0.6),
+            rig: connections::Connections::rig,
+        },
+        1.0,
+    ),
+    (
+        Measure {
+            name: "messages, 100 connections",
+            unit: "1/s",
+            wire: Wire::Rfc6455,
+            place: Place::Apart,
+            amount: Amount::From(4),
+            target: Target::AtLeast(0.9),
+            rig: messages::Messages::rig,
+        },
+        1.0,
+    ),
+    (
+        Measure {
+            name: "echo p50, epoll server",
+            unit: "us",
+            wire: Wire::Rfc6455,
+            place: Place::Together,
+            amount: Amount::From(100),
+            target: Target::AtMost(f64::INFINITY),
+            rig: echo::Echo::epoll,
+        },
+        1.0,
+    ),
+    (
+        Measure {
+            name: "memory, idle connection",
+            unit: "byte",
+            wire: Wire::Rfc6455,
+            place: Place::Together,
+            amount: Amount::Just(IDLE),
+            target: Target::More(10.0 * 1024.0),
+            rig: memory::Memory::rig,
+        },
+        1.0,
+    ),
+];
+
 fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
@@ -159,10 +239,11 @@ fn main() -> ExitCode {
 
 fn run() -> io::Result<ExitCode> {
     let mut effort = Effort { pairs: 125, seconds: 0.04, noise: false };
-    let mut filters = Vec::new();
+    let (mut filters, mut proxy) = (Vec::new(), false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "wrap" => {}
+            "proxy" => proxy = true,
             "--quick" => effort.pairs = 15,
             "--noise" => effort.noise = true,
             "-h" | "--help" => {
@@ -177,25 +258,70 @@ fn run() -> io::Result<ExitCode> {
         }
     }
     let wanted = |measure: &&Measure| filters.is_empty() || filters.iter().any(|filter| measure.name.contains(filter));
-    let measures: Vec<&Measure> = WRAP.iter().filter(wanted).collect();
-    if measures.is_empty() {
-        return Err(io::Error::other("no measure has that in its name"));
-    }
-    if sys::raise_file_limit()? < IDLE + 100 {
+    if sys::raise_file_limit()? < 2 * IDLE + 100 {
         return Err(io::Error::other("the hard limit of open files is too low (ulimit -Hn)"));
     }
     let site = server::Site::prepare()?;
-    println!("{}", report::head());
-    let mut reached = 0;
-    for measure in &measures {
-        let pairs = measure
-            .take(&site, effort)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", measure.name)))?;
-        let (line, good) = report::line(measure, &pairs);
-        println!("{line}");
-        io::stdout().flush()?;
-        reached += usize::from(good);
+    let (reached, all) =
+        if proxy { measure_proxies(&site, effort, wanted)? } else { measure_library(&site, effort, wanted)? };
+    if all == 0 {
+        return Err(io::Error::other("no measure has that in its name"));
     }
-    println!("{reached} of {} targets reached", measures.len());
+    println!("{reached} of {all} targets reached");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names the measure in its error.
+fn take(measure: &Measure, site: &server::Site, effort: Effort, by: By) -> io::Result<Vec<measure::Pair>> {
+    measure.take(site, effort, by).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", measure.name)))
+}
+
+/// Returns how many targets were reached, and how many there are.
+fn measure_library(
+    site: &server::Site,
+    effort: Effort,
+    wanted: impl Fn(&&Measure) -> bool,
+) -> io::Result<(usize, usize)> {
+    println!("{}", report::head("wrapped"));
+    let (mut reached, mut all) = (0, 0);
+    for measure in WRAP.iter().filter(wanted) {
+        let pairs = take(measure, site, effort, By::Library)?;
+        let (line, good) = report::line(measure.name, measure, &pairs);
+        println!("{line}  {}", report::verdict(good));
+        io::stdout().flush()?;
+        (reached, all) = (reached + usize::from(good), all + 1);
+    }
+    Ok((reached, all))
+}
+
+/// The same of our proxy, beside the peers that are here. One that cannot do the work has a line that says so.
+fn measure_proxies(
+    site: &server::Site,
+    effort: Effort,
+    wanted: impl Fn(&&Measure) -> bool,
+) -> io::Result<(usize, usize)> {
+    println!("{}", report::head("proxied"));
+    let (mut reached, mut all) = (0, 0);
+    for (measure, factor) in PROXY.iter().filter(|(measure, _)| wanted(&measure)) {
+        let ours = take(measure, site, effort, By::Proxy(Kind::Wsproxy))?;
+        let mut peers = Vec::new();
+        // What a peer keeps for a connection may be a process: nobody waits for five thousand of them.
+        let compared = !matches!(measure.amount, Amount::Just(_));
+        for kind in Kind::ALL.into_iter().skip(1).filter(|kind| compared && kind.is_here()) {
+            let few = Effort { pairs: effort.pairs / 5, ..effort };
+            match measure.take(site, few, By::Proxy(kind)) {
+                Ok(pairs) => {
+                    peers.push(report::figure(measure, &pairs));
+                    println!("{}", report::line(&format!("  {}", kind.name()), measure, &pairs).0);
+                }
+                Err(error) => println!("  {}: {error}", kind.name()),
+            }
+        }
+        let (line, good) = report::line(measure.name, measure, &ours);
+        let (words, better) = report::beside(measure, report::figure(measure, &ours), &peers, *factor);
+        println!("{line}{words}  {}", report::verdict(good && better));
+        io::stdout().flush()?;
+        (reached, all) = (reached + usize::from(good && better), all + 1);
+    }
+    Ok((reached, all))
 }

@@ -3,18 +3,30 @@
 use std::io;
 use std::time::Instant;
 
+use crate::proxies::Kind;
 use crate::server::{Server, Site};
 use crate::wire::Wire;
 
 /// Which of the two servers, and how the client speaks to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Side {
-    /// With the library.
-    pub wrapped: bool,
+    /// What makes the WebSocket.
+    pub by: By,
     /// Plain on the bare side.
     pub wire: Wire,
     /// Where the server runs.
     pub place: Place,
+}
+
+/// What stands between the client and the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Nothing: plain TCP.
+    Nothing,
+    /// The library, inside the program.
+    Library,
+    /// A proxy.
+    Proxy(Kind),
 }
 
 /// Where a server runs, seen from its client. With one CPU there is no choice.
@@ -107,9 +119,9 @@ pub struct Pair {
 
 impl Measure {
     /// Takes all pairs, bare and wrapped in turn, after one pair that warms up and does not count.
-    pub fn take(&self, site: &Site, effort: Effort) -> io::Result<Vec<Pair>> {
-        let plain = Side { wrapped: false, wire: Wire::Plain, place: self.place };
-        let other = if effort.noise { plain } else { Side { wrapped: true, wire: self.wire, place: self.place } };
+    pub fn take(&self, site: &Site, effort: Effort, by: By) -> io::Result<Vec<Pair>> {
+        let plain = Side { by: By::Nothing, wire: Wire::Plain, place: self.place };
+        let other = if effort.noise { plain } else { Side { by, wire: self.wire, place: self.place } };
         let mut bare = (self.rig)(site, plain)?;
         let mut wrapped = (self.rig)(site, other)?;
         let count = match self.amount {

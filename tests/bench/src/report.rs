@@ -35,6 +35,7 @@ impl Target {
     fn words(self) -> String {
         match self {
             Self::AtLeast(least) => format!(">= {least:.2}"),
+            Self::AtMost(most) if most.is_infinite() => String::from("-"),
             Self::AtMost(most) => format!("<= {most:.2}"),
             Self::More(most) => format!("<= {most:+.0}"),
         }
@@ -50,16 +51,16 @@ impl Target {
 }
 
 /// The head of the table.
-pub fn head() -> String {
+pub fn head(other: &str) -> String {
     let line = format!(
         "{:<28} {:>9} {:>9} {:<6} {:>7} {:>13} {:>5}  {:>8}",
-        "measure", "bare", "wrapped", "unit", "ratio", "middle half", "cpu", "target"
+        "measure", "bare", other, "unit", "ratio", "middle half", "cpu", "target"
     );
     format!("{line}\n{}", "-".repeat(line.len() + 9))
 }
 
 /// The line of a measure, and whether its target is reached.
-pub fn line(measure: &Measure, pairs: &[Pair]) -> (String, bool) {
+pub fn line(name: &str, measure: &Measure, pairs: &[Pair]) -> (String, bool) {
     let of = |value: fn(&Pair) -> f64| median(&mut pairs.iter().map(value).collect::<Vec<_>>());
     let target = measure.target;
     let mut figures: Vec<f64> = pairs.iter().map(|pair| target.figure(pair.bare.value, pair.wrapped.value)).collect();
@@ -69,8 +70,8 @@ pub fn line(measure: &Measure, pairs: &[Pair]) -> (String, bool) {
     let cpu = if cpu.is_empty() { String::from("-") } else { format!("{:.2}", median(&mut cpu)) };
     let reached = target.reached(figure);
     let line = format!(
-        "{:<28} {:>9} {:>9} {:<6} {:>7} {:>13} {:>5}  {:>8}  {}",
-        measure.name,
+        "{:<28} {:>9} {:>9} {:<6} {:>7} {:>13} {:>5}  {:>8}",
+        name,
         three_digits(of(|pair| pair.bare.value)),
         three_digits(of(|pair| pair.wrapped.value)),
         measure.unit,
@@ -78,9 +79,33 @@ pub fn line(measure: &Measure, pairs: &[Pair]) -> (String, bool) {
         format!("{} - {}", target.show(from), target.show(to)),
         cpu,
         target.words(),
-        if reached { "reached" } else { "MISSED" },
     );
     (line, reached)
+}
+
+/// What stands behind a line.
+pub fn verdict(reached: bool) -> &'static str {
+    if reached { "reached" } else { "MISSED" }
+}
+
+/// The figure that the target is about.
+pub fn figure(measure: &Measure, pairs: &[Pair]) -> f64 {
+    let target = measure.target;
+    median(&mut pairs.iter().map(|pair| target.figure(pair.bare.value, pair.wrapped.value)).collect::<Vec<_>>())
+}
+
+/// How `ours` stands beside the best of `peers`, and whether it is `factor` times better.
+pub fn beside(measure: &Measure, ours: f64, peers: &[f64], factor: f64) -> (String, bool) {
+    let best = match measure.target {
+        Target::AtLeast(_) => peers.iter().copied().reduce(f64::max),
+        Target::AtMost(_) | Target::More(_) => peers.iter().copied().reduce(f64::min),
+    };
+    let Some(best) = best else { return (String::new(), true) };
+    let times = match measure.target {
+        Target::AtLeast(_) => ours / best,
+        Target::AtMost(_) | Target::More(_) => best / ours,
+    };
+    (format!("  {times:.2} x the best peer (>= {factor:.1})"), times >= factor)
 }
 
 fn three_digits(value: f64) -> String {

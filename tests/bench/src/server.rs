@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::measure::{Place, Side};
+use crate::measure::{By, Place, Side};
+use crate::proxies::Front;
 use crate::sys;
 
 /// The environment of the library: what the caller's shell holds must not change a measurement.
@@ -34,7 +35,8 @@ pub struct Site {
     blocking: PathBuf,
     epoll: PathBuf,
     library: PathBuf,
-    cpus: Vec<usize>,
+    /// Those that this process may use.
+    pub cpus: Vec<usize>,
 }
 
 impl Site {
@@ -72,6 +74,8 @@ fn compile(into: &Path, name: &str) -> io::Result<PathBuf> {
 /// A running server; it ends with this value.
 pub struct Server {
     child: Child,
+    /// What stands in front of it.
+    front: Option<Front>,
     at: SocketAddr,
 }
 
@@ -86,10 +90,10 @@ impl Server {
         for name in VARIABLES {
             command.env_remove(name);
         }
-        if side.wrapped {
+        if side.by == By::Library {
             command.env("LD_PRELOAD", &site.library);
         }
-        let mut server = Self { child: command.spawn()?, at: (Ipv4Addr::LOCALHOST, 0).into() };
+        let mut server = Self { child: command.spawn()?, front: None, at: (Ipv4Addr::LOCALHOST, 0).into() };
         let mut line = String::new();
         if let Some(output) = server.child.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
@@ -100,12 +104,20 @@ impl Server {
         if let (Place::Apart, Some(cpu)) = (side.place, site.cpus.get(1)) {
             sys::pin(server.child.id(), *cpu)?;
         }
+        if let By::Proxy(kind) = side.by {
+            server.front = Some(Front::start(kind, server.at, &site.cpus)?);
+        }
         Ok(server)
     }
 
     /// Where it listens.
     pub fn at(&self) -> SocketAddr {
-        self.at
+        self.front.as_ref().map_or(self.at, Front::at)
+    }
+
+    /// The process whose memory is of interest.
+    fn process(&self) -> u32 {
+        self.front.as_ref().map_or(self.child.id(), Front::process)
     }
 
     /// Seconds of CPU time, user and system, that its (only) thread has used: the first field of
@@ -118,7 +130,7 @@ impl Server {
 
     /// Bytes of memory that count as its own: Pss of /proc/PID/smaps_rollup (proc_pid_smaps(5)).
     pub fn memory(&self) -> io::Result<f64> {
-        let maps = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
+        let maps = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.process()))?;
         let line = maps.lines().find_map(|line| line.strip_prefix("Pss:"));
         let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|field| field.parse::<f64>().ok());
         kib.map(|kib| kib * 1024.0).ok_or_else(|| io::Error::other("no Pss in smaps_rollup"))

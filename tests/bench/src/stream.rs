@@ -13,6 +13,7 @@ use crate::command::{self, CHUNK, Command, HEADER};
 use crate::hixie::Counter;
 use crate::link::Link;
 use crate::measure::{Rig, Side};
+use crate::rfc6455;
 use crate::server::{App, Server, Site};
 use crate::sys;
 use crate::wire::Wire;
@@ -86,6 +87,7 @@ impl Rig for Download {
         self.link.write(&ask)?;
         match self.link.wire() {
             Wire::Plain if self.how == How::Read => drain(self.link.stream(), bytes)?,
+            Wire::Rfc6455 if self.how == How::Read => drain_rfc6455(self.link.stream(), bytes)?,
             Wire::Plain | Wire::Rfc6455 => {
                 sys::discard(self.link.stream(), count * self.wire_mib + in_front)?;
             }
@@ -113,6 +115,24 @@ fn drain(mut from: &TcpStream, count: u64) -> io::Result<()> {
             return Err(doubt("download: not as long as was asked for"));
         }
         left -= got;
+    }
+    Ok(())
+}
+
+/// Reads frames of a server (RFC 6455 section 5.2, not masked) until they have carried `count` bytes.
+fn drain_rfc6455(mut from: &TcpStream, count: u64) -> io::Result<()> {
+    let mut counter = rfc6455::Counter::default();
+    let mut buffer = vec![0; 256 * 1024];
+    while counter.payload() < count || counter.within_frame() {
+        let got = from.read(&mut buffer)?;
+        if got == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (bytes, _) = buffer.split_at(got);
+        counter.feed(bytes)?;
+    }
+    if counter.payload() > count {
+        return Err(doubt("download: more than was asked for"));
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ pub struct Seen {
     pub bits: usize,
     /// Pongs, in order.
     pub pongs: Vec<Vec<u8>>,
+    /// How many pings there were.
+    pub pings: usize,
     /// Close, with its code in RFC 6455. Nothing follows.
     pub close: Option<u16>,
     /// All frames are complete.
@@ -63,7 +65,11 @@ fn read_rfc6455(encoding: Encoding, wire: &[u8]) -> Seen {
                 assert_eq!(len, 2);
                 seen.close = Some(u16::from_be_bytes([payload[0], payload[1]]));
             }
-            (0x8a | 0x88, _) => {}
+            (0x89, _) if whole => {
+                assert_eq!(len, 0);
+                seen.pings += 1;
+            }
+            (0x88..=0x8a, _) => {}
             (first, encoding) => panic!("a frame {first:#x} in {encoding}"),
         }
         seen.at_boundary = whole;

@@ -18,7 +18,10 @@ pub fn sender_ops(data: &[u8]) {
     while !choices.is_empty() && world.wire.len() < 20_000 {
         match choices.byte() % 8 {
             0 => world.control(choices.length()),
-            1 => world.pong(choices.length()),
+            1 => match choices.byte() % 4 {
+                0 => world.ping(),
+                _ => world.pong(choices.length()),
+            },
             2 => world.change(choices.byte()),
             3 if choices.byte() < 8 => world.close(),
             // Prepared, and never sent.
@@ -47,6 +50,8 @@ struct World {
     wire: Vec<u8>,
     /// Number of pongs queued; each carries its own.
     pongs: usize,
+    /// Number of pings queued.
+    pings: usize,
     closing: bool,
 }
 
@@ -61,6 +66,7 @@ impl World {
             in_debt: false,
             wire: Vec::new(),
             pongs: 0,
+            pings: 0,
             closing: false,
         }
     }
@@ -130,6 +136,11 @@ impl World {
         self.pongs += 1;
     }
 
+    fn ping(&mut self) {
+        self.sender.queue_ping();
+        self.pings += 1;
+    }
+
     /// The program changes its mind about what comes next, where it may.
     fn change(&mut self, content: u8) {
         if self.sender.is_verbatim() || !self.in_debt {
@@ -168,6 +179,7 @@ impl World {
         assert!(seen.close.is_none() || self.closing);
         let numbers: Vec<_> = seen.pongs.iter().map(|pong| pong[..size_of::<usize>()].to_vec()).collect();
         assert!(numbers.is_sorted_by(|one, next| one < next), "the latest pong, once");
+        assert!(seen.pings <= self.pings, "no ping that nobody asked for");
         if self.dialect != Dialect::Hixie75 {
             assert_eq!(self.sender.is_closed(), seen.close.is_some());
         }

@@ -10,6 +10,7 @@ use crate::state::fields;
 pub(super) const TEXT: u8 = 0x81;
 pub(super) const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
 /// A control frame's header: no mask, a length up to 125.
@@ -17,8 +18,8 @@ const CONTROL_HEADER: usize = 2;
 const LONGEST_PONG: usize = CONTROL_HEADER + 125;
 const CLOSE_FRAME: usize = CONTROL_HEADER + 2;
 pub(super) const LONGEST_HEADER: usize = 10;
-/// A pong that was cut after one byte, another pong, Close and a header.
-const LONGEST: usize = LONGEST_PONG - 1 + LONGEST_PONG + CLOSE_FRAME + LONGEST_HEADER;
+/// A pong that was cut after one byte, another pong, a ping, Close and a header.
+const LONGEST: usize = LONGEST_PONG - 1 + LONGEST_PONG + CONTROL_HEADER + CLOSE_FRAME + LONGEST_HEADER;
 
 /// Bytes to go out in front of the payload, held in place.
 #[derive(Clone, Debug)]
@@ -64,6 +65,10 @@ impl Head {
 
     pub(super) fn push_pong(&mut self, pong: &Pong) -> u16 {
         self.push_header(PONG, pong.as_slice().len()) + self.push(pong.as_slice())
+    }
+
+    pub(super) fn push_ping(&mut self) -> u16 {
+        self.push_header(PING, 0)
     }
 
     pub(super) fn push_close(&mut self, code: u16) -> u16 {

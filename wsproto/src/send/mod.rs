@@ -29,7 +29,7 @@ use encode::Carry;
 pub use head::Head;
 
 /// The sending half of a connection. Nothing is committed until `transmitted` says what the kernel took: prepare, send,
-/// report. A preparation that is not reported counts as not sent. No heap, 460 bytes at most.
+/// report. A preparation that is not reported counts as not sent. No heap, 464 bytes at most.
 #[derive(Clone, Debug)]
 pub struct Sender {
     dialect: Dialect,
@@ -37,6 +37,7 @@ pub struct Sender {
     /// Unsent rests, which must go out first; behind them what else was prepared.
     head: Head,
     pong: Option<Pong>,
+    ping: bool,
     closing: Closing,
     frame: Frame,
     /// The program was not told of the last byte committed.
@@ -67,11 +68,12 @@ enum Frame {
     Hixie,
 }
 
-/// What was prepared last and is not reported. The first three are the lengths of the parts of `head` behind the rests,
+/// What was prepared last and is not reported. The first four are the lengths of the parts of `head` behind the rests,
 /// in their order.
 #[derive(Clone, Copy, Debug, Default)]
 struct Prepared {
     pong: u16,
+    ping: u16,
     close: u16,
     header: u16,
     /// Bytes of payload behind the head, as the program counts them but for the one owed.
@@ -92,11 +94,12 @@ impl Field for Sender {
     fn put(&self, out: &mut Out) {
         let mut sender = self.clone();
         sender.commit_head(0);
-        let Sender { dialect, encoding, head, pong, closing, frame, owed, prepared: _ } = &sender;
+        let Sender { dialect, encoding, head, pong, ping, closing, frame, owed, prepared: _ } = &sender;
         dialect.put(out);
         encoding.put(out);
         head.put(out);
         pong.put(out);
+        ping.put(out);
         closing.put(out);
         frame.put(out);
         owed.put(out);
@@ -108,6 +111,7 @@ impl Field for Sender {
             encoding: Field::get(input)?,
             head: Field::get(input)?,
             pong: Field::get(input)?,
+            ping: Field::get(input)?,
             closing: Field::get(input)?,
             frame: Field::get(input)?,
             owed: Field::get(input)?,
@@ -119,7 +123,7 @@ impl Field for Sender {
 impl Prepared {
     /// Bytes of it in `head`.
     fn in_head(&self) -> usize {
-        usize::from(self.pong + self.close + self.header)
+        usize::from(self.pong + self.ping + self.close + self.header)
     }
 }
 
@@ -138,6 +142,7 @@ impl Sender {
             encoding,
             head: Head::new(),
             pong: None,
+            ping: false,
             closing: Closing::Open,
             frame: Frame::Boundary,
             owed: false,
@@ -162,6 +167,12 @@ impl Sender {
         if self.dialect == Dialect::Rfc6455 && self.closing != Closing::Begun {
             self.pong = Some(pong.clone());
         }
+    }
+
+    /// Queues a ping without payload, which a client must answer (RFC 6455 section 5.5.2); one that is queued already is enough.
+    /// Ignored for hixie, which has none, and once Close is under way.
+    pub fn queue_ping(&mut self) {
+        self.ping |= self.dialect == Dialect::Rfc6455 && self.closing != Closing::Begun;
     }
 
     /// Queues Close (RFC 6455: with `code`; hixie-76: `FF 00`; hixie-75: nothing on the wire). Idempotent: the first
@@ -189,8 +200,11 @@ impl Sender {
     pub fn wants_transmit(&self) -> bool {
         self.waiting() > 0
             || match self.frame {
-                // A preparation that is not reported holds the pong in `head`.
-                Frame::Boundary => self.pong.is_some() || self.prepared.pong > 0 || self.close_is_queued(),
+                // A preparation that is not reported holds pong and ping in `head`.
+                Frame::Boundary => {
+                    let Prepared { pong, ping, .. } = self.prepared;
+                    self.pong.is_some() || self.ping || pong + ping > 0 || self.close_is_queued()
+                }
                 Frame::Hixie => self.close_is_queued(),
                 Frame::Verbatim { .. } | Frame::Base64 { .. } => false,
             }
@@ -265,6 +279,9 @@ impl Sender {
                     self.prepared.pong = self.head.push_pong(pong);
                     self.pong = None;
                 }
+                if std::mem::take(&mut self.ping) {
+                    self.prepared.ping = self.head.push_ping();
+                }
                 if let Closing::Queued(code) = self.closing {
                     self.prepared.close = match self.dialect {
                         Dialect::Rfc6455 => self.head.push_close(code),
@@ -282,19 +299,21 @@ impl Sender {
     /// keeps its rest; parts of which nothing went out are as before the preparation.
     fn commit_head(&mut self, sent: usize) -> Committed {
         let rest = self.waiting();
-        let Prepared { pong, close, header, .. } = std::mem::take(&mut self.prepared);
+        let Prepared { pong, ping, close, header, .. } = std::mem::take(&mut self.prepared);
         let pong_end = rest + usize::from(pong);
-        let close_end = pong_end + usize::from(close);
+        let ping_end = pong_end + usize::from(ping);
+        let close_end = ping_end + usize::from(close);
         let header_end = close_end + usize::from(header);
         if pong > 0 && sent <= rest && self.pong.is_none() {
             self.pong = self.head.pong_at(rest..pong_end);
         }
-        if close > 0 && sent > pong_end {
+        self.ping |= ping > 0 && sent <= pong_end;
+        if close > 0 && sent > ping_end {
             self.closing = Closing::Begun;
-            self.pong = None;
+            (self.pong, self.ping) = (None, false);
             self.frame = Frame::Boundary;
         }
-        let ends = [rest, pong_end, close_end, header_end];
+        let ends = [rest, pong_end, ping_end, close_end, header_end];
         let end = ends.into_iter().find(|end| sent <= *end).unwrap_or(sent);
         self.head.keep(sent..end);
         Committed { header_begun: header > 0 && sent > close_end, behind: sent.saturating_sub(header_end) }

@@ -29,7 +29,7 @@ fn control(sender: &mut Sender) -> Vec<u8> {
 
 #[test]
 fn a_sender_is_small() {
-    assert!(size_of::<Sender>() <= 460, "{}", size_of::<Sender>());
+    assert!(size_of::<Sender>() <= 464, "{}", size_of::<Sender>());
 }
 
 #[test]
@@ -69,6 +69,24 @@ fn a_cut_frame_stays_open_and_takes_whatever_comes() {
     assert_eq!(control(&mut sender), [0x8a, 1, b'p', 0x88, 2, 0x03, 0xe8]);
     assert!(sender.is_closed() && !sender.wants_transmit());
     assert_eq!(sender.transmit_head(5).1, 0);
+}
+
+#[test]
+fn a_ping_goes_out_once_between_frames() {
+    let mut sender = binary();
+    sender.queue_ping();
+    sender.queue_ping();
+    // A preparation that is not sent takes nothing with it.
+    sender.transmit_head(9);
+    assert_eq!(sender.transmitted(0), 0);
+    assert!(sender.wants_transmit());
+    sender.transmit_control();
+    assert_eq!(sender.transmitted(1), 0);
+    assert_eq!(control(&mut sender), [0]);
+    assert!(!sender.wants_transmit());
+    let mut hixie = Sender::new(Dialect::Hixie76, Encoding::Base64);
+    hixie.queue_ping();
+    assert!(!hixie.wants_transmit());
 }
 
 #[test]

@@ -1,0 +1,291 @@
+//! What the command line asks for, checked: a `Config` holds no illegal combination.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use nix::unistd::{Gid, Group, Uid, User};
+use wsproxy::address::{Listen, Target};
+use wsproxy::dial::{Destination, Dialer};
+use wsproxy::trust::Trusted;
+
+use crate::failure::Failure;
+use crate::options::tls::TlsOptions;
+use crate::options::web::WebOptions;
+use crate::options::{Clients, LogFormat, Options, Running};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// Print this text (`--help`, `--version`).
+    Tell(String),
+    /// Start the proxy.
+    Start(Box<Config>),
+}
+
+/// All that is needed to start.
+#[derive(Debug)]
+pub struct Config {
+    /// TCP addresses to listen on.
+    pub listen: Vec<Listen>,
+    /// A Unix socket to listen on, and its permissions.
+    pub unix_listen: Option<(PathBuf, u32)>,
+    /// Standard input is a socket.
+    pub inetd: bool,
+    /// Where connections go.
+    pub destination: Destination,
+    /// How.
+    pub dialer: Dialer,
+    /// Whose word on clients is taken.
+    pub trusted: Trusted,
+    /// See [`Options`].
+    pub clients: Clients,
+    /// See [`Options`].
+    pub running: Running,
+    /// TLS, towards clients and towards the target. Files are read at the start.
+    pub tls: TlsOptions,
+    /// The web side. Its directory is opened at the start.
+    pub web: WebOptions,
+    /// Who to become.
+    pub identity: Identity,
+    /// Where and what is logged.
+    pub log: Log,
+}
+
+/// Who to become when all is opened.
+#[derive(Debug, Default)]
+pub struct Identity {
+    /// A user, its groups, its own group.
+    pub user: Option<User>,
+    /// A user that has no entry.
+    pub uid: Option<Uid>,
+    /// A group instead of the user's own.
+    pub gid: Option<Gid>,
+    /// A root directory.
+    pub chroot: Option<PathBuf>,
+}
+
+/// Where and what is logged.
+#[derive(Debug)]
+pub struct Log {
+    /// More than usual.
+    pub verbose: bool,
+    /// A file, by its absolute path.
+    pub file: Option<PathBuf>,
+    /// A syslog server.
+    pub syslog: Option<Syslog>,
+    /// The form of lines.
+    pub format: LogFormat,
+}
+
+/// A syslog server.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Syslog {
+    /// A Unix socket.
+    Path(PathBuf),
+    /// UDP.
+    Udp(Target),
+}
+
+/// Parses the command line, its first element being the program's own name. `inherited` counts the sockets that systemd
+/// passes.
+pub fn parse(args: Vec<OsString>, inherited: usize) -> Result<Request, Failure> {
+    match Options::try_parse_from(args) {
+        Ok(options) => check(options, inherited).map(|config| Request::Start(Box::new(config))),
+        Err(error) if error.use_stderr() => Err(Failure::usage(one_line(&error))),
+        Err(error) => Ok(Request::Tell(error.to_string())),
+    }
+}
+
+/// Clap's message without its decoration, in one line.
+fn one_line(error: &clap::Error) -> String {
+    if let (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    {
+        return format!("missing {}; see `wsproxy --help`", missing.join(" "));
+    }
+    let text = error.to_string();
+    let what = text.trim_start_matches("error: ").lines().next().unwrap_or_default();
+    format!("{what}; see `wsproxy --help`")
+}
+
+fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
+    let Options { mut addresses, listening, target, clients, tls, web, running, logging } = options;
+    let destination = match target.unix_target {
+        Some(path) => Destination::Unix(path),
+        None => {
+            let last = addresses.pop().ok_or_else(|| Failure::usage("missing HOST:PORT; see `wsproxy --help`"))?;
+            let parsed = last.parse().map_err(|why| Failure::value("HOST:PORT", &last, why))?;
+            Destination::Tcp(parsed)
+        }
+    };
+    let listen = addresses
+        .iter()
+        .map(|text| text.parse().map_err(|why| Failure::value("[ADDRESS:]PORT", text, why)))
+        .collect::<Result<Vec<Listen>, Failure>>()?;
+    let sources = listen.len() + inherited + usize::from(listening.unix_listen.is_some());
+    match (listening.inetd, sources) {
+        (false, 0) => return Err(Failure::usage("missing [ADDRESS:]PORT; see `wsproxy --help`")),
+        (true, 1..) => return Err(Failure::usage("--inetd: standard input is the one socket, so no other is given")),
+        (true, 0) | (false, 1..) => {}
+    }
+    if listening.inetd && running.daemon {
+        return Err(Failure::usage("--daemon: inetd waits for the process that it has started"));
+    }
+    let file = logging.log_file.map(|path| {
+        // The daemon's directory is another one.
+        std::path::absolute(&path).map_err(|why| Failure::value("--log-file", path.display(), why))
+    });
+    let syslog = logging.syslog.map(|server| match server.contains('/') {
+        true => Ok(Syslog::Path(server.into())),
+        false => server.parse().map(Syslog::Udp).map_err(|why| Failure::value("--syslog", &server, why)),
+    });
+    Ok(Config {
+        listen,
+        unix_listen: listening.unix_listen.map(|path| (path, listening.unix_listen_mode)),
+        inetd: listening.inetd,
+        destination,
+        dialer: Dialer {
+            source: target.source_addr,
+            timeout: Duration::from_secs(target.connect_timeout),
+            proxy_protocol: target.proxy_protocol,
+            tls: None,
+        },
+        trusted: clients.trust_proxy.iter().copied().collect(),
+        tls,
+        web,
+        identity: identity(&running)?,
+        clients,
+        running,
+        log: Log {
+            verbose: logging.verbose,
+            file: file.transpose()?,
+            syslog: syslog.transpose()?,
+            format: logging.log_format,
+        },
+    })
+}
+
+/// Looks up who to become.
+fn identity(running: &Running) -> Result<Identity, Failure> {
+    let mut identity = Identity::default();
+    if let Some(name) = &running.user {
+        let fail = |why: &dyn std::fmt::Display| Failure::value("--user", name, why);
+        identity.user = match name.parse().map(Uid::from_raw) {
+            Ok(uid) => {
+                identity.uid = Some(uid);
+                User::from_uid(uid)
+            }
+            Err(_) => User::from_name(name),
+        }
+        .map_err(|error| fail(&error))?;
+        if identity.user.is_none() && (identity.uid.is_none() || running.group.is_none()) {
+            // A number without an entry has no group of its own.
+            return Err(fail(&"there is no such user"));
+        }
+    }
+    if let Some(name) = &running.group {
+        let fail = |why: &dyn std::fmt::Display| Failure::value("--group", name, why);
+        identity.gid = match name.parse().map(Gid::from_raw) {
+            Ok(gid) => Some(gid),
+            Err(_) => Group::from_name(name).map_err(|error| fail(&error))?.map(|group| group.gid),
+        };
+        if identity.gid.is_none() {
+            return Err(fail(&"there is no such group"));
+        }
+    }
+    if let Some(path) = &running.chroot {
+        if !path.is_dir() {
+            return Err(Failure::value("--chroot", path.display(), "there is no such directory"));
+        }
+        identity.chroot = Some(path.clone());
+    }
+    Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Request, Failure> {
+        parse([&["wsproxy"], words].concat().into_iter().map(OsString::from).collect(), 0)
+    }
+
+    fn config(words: &[&str]) -> Config {
+        match parsed(words) {
+            Ok(Request::Start(config)) => *config,
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    fn refusal(words: &[&str]) -> String {
+        let failure = parsed(words).expect_err("bad usage");
+        assert_eq!(failure.status(), 2);
+        let line = failure.to_string();
+        assert!(!line.contains('\n') && !line.is_empty(), "{line:?}");
+        line
+    }
+
+    #[test]
+    fn the_last_address_is_the_target() {
+        let several = config(&["80", "[::1]:81", "host:5900"]);
+        assert_eq!(several.listen.len(), 2);
+        assert_eq!(several.destination.to_string(), "host:5900");
+        let unix = config(&["80", "--unix-target", "/run/x"]);
+        assert_eq!((unix.listen.len(), unix.destination.to_string()), (1, "unix:/run/x".to_owned()));
+        let inetd = config(&["--inetd", "host:5900"]);
+        assert!(inetd.inetd && inetd.listen.is_empty());
+    }
+
+    #[test]
+    fn bad_usage_is_one_line_that_names_what_is_wrong() {
+        for (words, names) in [
+            (&[][..], &["HOST:PORT"][..]),
+            (&["host:1"], &["PORT"]),
+            (&["80", "81"], &["HOST:PORT", "81"]),
+            (&["x", "host:1"], &["PORT", "x"]),
+            (&["--frob", "80", "host:1"], &["--frob"]),
+            (&["--inetd", "80", "host:1"], &["--inetd"]),
+            (&["--inetd", "-D", "host:1"], &["--daemon"]),
+            (&["--unix-listen-mode", "0888", "80", "host:1"], &["--unix-listen-mode", "0888"]),
+            (&["--unix-listen-mode", "01777", "80", "host:1"], &["--unix-listen-mode", "01777"]),
+            (&["--syslog", "nowhere", "80", "host:1"], &["--syslog", "nowhere"]),
+            (&["--user", "no-such-user", "80", "host:1"], &["--user", "no-such-user"]),
+            (&["--user", "4000000000", "80", "host:1"], &["--user", "4000000000"]),
+            (&["--group", "no-such-group", "80", "host:1"], &["--group", "no-such-group"]),
+            (&["--chroot", "/no/such/dir", "80", "host:1"], &["--chroot", "/no/such/dir"]),
+        ] {
+            let line = refusal(words);
+            for name in names {
+                assert!(line.contains(name), "{words:?}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for (option, values) in [
+            ("--connect-timeout", &["0", "-1", "soon", "1.5"][..]),
+            ("--handshake-timeout", &["0", "x"]),
+            ("--heartbeat", &["-1", "x"]),
+            ("--timeout", &["0", "x"]),
+            ("--idle-timeout", &["0", "x"]),
+            ("--drain", &["-1", "x"]),
+            ("--max-connections", &["0", "x"]),
+            ("--max-per-ip", &["0", "x"]),
+            ("--source-addr", &["localhost", "1.2.3"]),
+            ("--proxy-protocol", &["v3", "1"]),
+            ("--trust-proxy", &["10.0.0.0/33", "host"]),
+            ("--metrics", &["x", ":1"]),
+            ("--log-format", &["xml"]),
+        ] {
+            for value in values {
+                let word = format!("{option}={value}");
+                let line = refusal(&[&word, "80", "host:1"]);
+                assert!(line.contains(option) && line.contains(value), "{word}: {line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The process itself: into the background, its number in a file, its rights given up.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{ForkResult, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, fork};
+use nix::unistd::{initgroups, setgid, setgroups, setsid, setuid};
+
+use crate::config::Identity;
+use crate::failure::Failure;
+
+/// Who waits for the daemon to be ready: the process that was started. It ends with status 0 when it is told so, and with the
+/// daemon's own failure, which has been told, when it is not.
+#[derive(Debug)]
+pub struct Waiter(std::io::PipeWriter);
+
+/// Where the two processes of [`background`] are.
+pub enum Side {
+    /// In the background.
+    Daemon(Waiter),
+    /// In the one that was started, or between, which is to end with this status at once.
+    Started(i32),
+}
+
+/// Goes on in a process of a session of its own, without a terminal. No other thread may run.
+///
+/// Errors of the daemon still go to the terminal, until [`Waiter::ready`].
+///
+/// # Errors
+/// Those of pipe(2) and fork(2).
+pub fn background() -> Result<Side, Failure> {
+    let failed = |why: &dyn std::fmt::Display| Failure::system("--daemon", why);
+    let (mut told, tell) = std::io::pipe().map_err(|why| failed(&why))?;
+    // SAFETY: no other thread runs, so the child may do whatever the parent may.
+    match unsafe { fork() }.map_err(|why| failed(&why))? {
+        ForkResult::Parent { .. } => {
+            drop(tell);
+            // The end without a byte is the end of the daemon, which has said why.
+            let ready = told.read(&mut [0]).is_ok_and(|count| count == 1);
+            return Ok(Side::Started(if ready { 0 } else { 1 }));
+        }
+        ForkResult::Child => drop(told),
+    }
+    setsid().map_err(|why| failed(&why))?;
+    // A session's leader could get a terminal again by opening one; its child cannot (credentials(7)).
+    // SAFETY: no other thread runs, as above.
+    match unsafe { fork() }.map_err(|why| failed(&why))? {
+        // The pipe stays open in the child alone.
+        ForkResult::Parent { .. } => Ok(Side::Started(0)),
+        ForkResult::Child => Ok(Side::Daemon(Waiter(tell))),
+    }
+}
+
+impl Waiter {
+    /// Lets the process that was started end, and leaves its terminal and directory.
+    ///
+    /// # Errors
+    /// Those of chdir(2), and of opening /dev/null.
+    pub fn ready(mut self, null: &File) -> Result<(), Failure> {
+        let failed = |why: &dyn std::fmt::Display| Failure::system("--daemon", why);
+        // No file system is kept busy.
+        chdir("/").map_err(|why| failed(&why))?;
+        silence(null)?;
+        self.0.write_all(b"\n").map_err(|why| failed(&why))
+    }
+}
+
+/// Lets nothing out and in by the standard descriptors.
+///
+/// # Errors
+/// Those of dup2(2).
+pub fn silence(null: &File) -> Result<(), Failure> {
+    let done = dup2_stdin(null).and_then(|()| dup2_stdout(null)).and_then(|()| dup2_stderr(null));
+    done.map_err(|why| Failure::system("/dev/null", why))
+}
+
+/// A file with the number of this process, removed when this is dropped if it is still the one that was made.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl PidFile {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of open(2) and write(2).
+    pub fn write(path: &Path) -> Result<Self, Failure> {
+        let write = || {
+            let path = std::path::absolute(path)?;
+            let mut file = File::create(&path)?;
+            writeln!(file, "{}", std::process::id())?;
+            let made = file.metadata()?;
+            Ok(PidFile { path, id: (made.dev(), made.ino()) })
+        };
+        write().map_err(|why: std::io::Error| Failure::system(format!("--pid-file {}", path.display()), why))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.id) {
+            // Whoever has given up the right to remove it leaves it, as daemons do.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Gives up what is not needed when all is opened: the groups, the file system, the user. The user's groups are looked up before the
+/// files that name them are out of reach, and the user goes last, with the right to all of it.
+///
+/// # Errors
+/// Those of chroot(2), initgroups(3), setgid(2) and setuid(2).
+pub fn give_up(identity: &Identity) -> Result<(), Failure> {
+    let Identity { user, uid, gid, chroot: root } = identity;
+    let group = gid.or(user.as_ref().map(|user| user.gid));
+    let uid = user.as_ref().map(|user| user.uid).or(*uid);
+    if let Some(group) = group {
+        let failed = |why| Failure::system(format!("--group {group}"), why);
+        // Root's own groups do not stay.
+        match user.as_ref().and_then(|user| CString::new(user.name.as_str()).ok()) {
+            Some(name) => initgroups(&name, group),
+            None => setgroups(&[group]),
+        }
+        .map_err(failed)?;
+        setgid(group).map_err(failed)?;
+    }
+    if let Some(root) = root {
+        let failed = |why| Failure::system(format!("--chroot {}", root.display()), why);
+        chroot(root).map_err(failed)?;
+        chdir("/").map_err(failed)?;
+    }
+    if let Some(uid) = uid {
+        setuid(uid).map_err(|why| Failure::system(format!("--user {uid}"), why))?;
+    }
+    Ok(())
+}
+
+/// As many descriptors as may be had: each WebSocket needs two.
+pub fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // With fewer it works as well, for fewer clients.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

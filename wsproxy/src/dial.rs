@@ -1,0 +1,189 @@
+//! Connections to targets.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::client::TlsStream;
+
+use crate::address::Target;
+use crate::handler::{Peer, Request};
+use crate::proxy_protocol::{self, Ends};
+use crate::socket::tune;
+use crate::stream::Stream;
+use crate::tls::TargetTls;
+
+/// "Connection Attempt Delay" (RFC 8305 section 5): how long an address has before the next is tried as well.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// The name that a certificate must be for behind a Unix socket.
+const LOCAL: &str = "localhost";
+
+/// What is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A port of a host.
+    Tcp(Target),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Tcp(target) => target.fmt(f),
+            Destination::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A connection to a target.
+pub enum Connection {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+    /// Over TLS on either.
+    Tls(Box<TlsStream<Stream>>),
+}
+
+/// How targets are connected to.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    /// The address to connect from.
+    pub source: Option<IpAddr>,
+    /// How long it may take in all.
+    pub timeout: Duration,
+    /// Tell the target whose connection it is.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
+    /// Speak TLS to it.
+    pub tls: Option<TargetTls>,
+}
+
+impl Default for Dialer {
+    fn default() -> Self {
+        Dialer { source: None, timeout: Duration::from_secs(10), proxy_protocol: None, tls: None }
+    }
+}
+
+impl Dialer {
+    /// Connects to `destination` for the sender of `request`.
+    ///
+    /// # Errors
+    /// Those of the resolver and of connect(2), for the address that failed last; `TimedOut`; `InvalidData` for a failed TLS
+    /// handshake.
+    pub async fn connect(&self, destination: &Destination, request: &Request) -> io::Result<Connection> {
+        let connected = timeout(self.timeout, async {
+            match destination {
+                Destination::Tcp(target) => {
+                    let mut stream = self.race(target).await?;
+                    self.introduce(&mut stream, request).await?;
+                    match &self.tls {
+                        Some(tls) => Ok(Connection::Tls(Box::new(tls.connect(&target.host, Box::new(stream)).await?))),
+                        None => Ok(Connection::Tcp(stream)),
+                    }
+                }
+                Destination::Unix(path) => {
+                    let mut stream = UnixStream::connect(path).await?;
+                    self.introduce(&mut stream, request).await?;
+                    match &self.tls {
+                        Some(tls) => Ok(Connection::Tls(Box::new(tls.connect(LOCAL, Box::new(stream)).await?))),
+                        None => Ok(Connection::Unix(stream)),
+                    }
+                }
+            }
+        });
+        connected.await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
+    }
+
+    /// Tells the target whose connection it is, if it is to know.
+    async fn introduce<T: AsyncWrite + Unpin>(&self, stream: &mut T, request: &Request) -> io::Result<()> {
+        let Some(version) = self.proxy_protocol else {
+            return Ok(());
+        };
+        let ends = match (request.peer, request.local) {
+            (Peer::Inet(from), Some(to)) => Some(Ends { from, to }),
+            (Peer::Inet(_), None) | (Peer::Unix, _) => None,
+        };
+        stream.write_all(&proxy_protocol::header(version, ends)).await
+    }
+
+    /// Tries all addresses of `target`, each when the one before has failed or has had its time.
+    async fn race(&self, target: &Target) -> io::Result<TcpStream> {
+        let found = lookup_host((target.host.as_str(), target.port)).await?;
+        let mut left = interleave(found.filter(|addr| self.reaches(addr)).collect()).into_iter();
+        let nowhere = || io::Error::new(io::ErrorKind::AddrNotAvailable, "no address of the family of the source");
+        let first = left.next().ok_or_else(nowhere)?;
+        if left.len() == 0 {
+            return attempt(first, self.source).await;
+        }
+        let mut attempts = JoinSet::new();
+        attempts.spawn(attempt(first, self.source));
+        loop {
+            let done = tokio::select! {
+                Some(done) = attempts.join_next() => Some(done),
+                () = sleep(STAGGER), if left.len() > 0 => None,
+                else => return Err(nowhere()),
+            };
+            let failed = match done {
+                None => None,
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => Some(error),
+                Some(Err(error)) => Some(io::Error::other(error)),
+            };
+            match (left.next(), failed) {
+                (Some(addr), _) => drop(attempts.spawn(attempt(addr, self.source))),
+                (None, Some(error)) if attempts.is_empty() => return Err(error),
+                (None, _) => {}
+            }
+        }
+    }
+
+    fn reaches(&self, addr: &SocketAddr) -> bool {
+        self.source.is_none_or(|source| source.is_ipv4() == addr.is_ipv4())
+    }
+}
+
+/// The families in turn, from that of the first on (RFC 8305 section 4). The resolver has sorted each.
+fn interleave(addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v4 = addrs.first().is_some_and(SocketAddr::is_ipv4);
+    let (one, other): (Vec<_>, Vec<_>) = addrs.into_iter().partition(|addr| addr.is_ipv4() == first_is_v4);
+    let (mut one, mut other) = (one.into_iter(), other.into_iter());
+    let mut turns = Vec::with_capacity(one.len() + other.len());
+    while one.len() + other.len() > 0 {
+        turns.extend(one.next());
+        turns.extend(other.next());
+    }
+    turns
+}
+
+async fn attempt(addr: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    tune(&socket)?;
+    if let Some(source) = source {
+        // The port is chosen when the target is known: one port serves for many targets (ip(7)).
+        nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)?;
+        socket.bind((source, 0).into())?;
+    }
+    socket.connect(addr).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let addrs = |list: &[&str]| list.iter().map(|addr| addr.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let given = addrs(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"]);
+        assert_eq!(interleave(given), addrs(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]));
+        assert_eq!(interleave(Vec::new()), []);
+    }
+}

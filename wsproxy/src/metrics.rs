@@ -1,0 +1,112 @@
+//! What is counted, in the text format of Prometheus.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// One label.
+type Label = [(&'static str, &'static str); 1];
+
+/// How long WebSockets last, in seconds.
+const DURATIONS: [f64; 8] = [0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0];
+
+/// What a server has done and does.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    connections: Counter,
+    handshakes: Family<Label, Counter>,
+    refusals: Family<Label, Counter>,
+    target_errors: Family<Label, Counter>,
+    bytes: Family<Label, Counter>,
+    open: Gauge,
+    durations: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Metrics {
+            registry: Registry::with_prefix("wsproxy"),
+            connections: Counter::default(),
+            handshakes: Family::default(),
+            refusals: Family::default(),
+            target_errors: Family::default(),
+            bytes: Family::default(),
+            open: Gauge::default(),
+            durations: Histogram::new(DURATIONS),
+        };
+        metrics.registered()
+    }
+}
+
+impl Metrics {
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        registry.register("connections", "Connections accepted", self.connections.clone());
+        registry.register("handshakes", "WebSockets opened, by dialect", self.handshakes.clone());
+        registry.register("refusals", "Connections that became no WebSocket, by reason", self.refusals.clone());
+        registry.register(
+            "target_errors",
+            "Targets that could not be connected to, by reason",
+            self.target_errors.clone(),
+        );
+        registry.register("bytes", "Payload moved, up from the clients and down to them", self.bytes.clone());
+        registry.register("open", "WebSockets that are open", self.open.clone());
+        registry.register("duration_seconds", "How long WebSockets were open", self.durations.clone());
+        self
+    }
+
+    /// A connection was accepted.
+    pub fn connection(&self) {
+        self.connections.inc();
+    }
+
+    /// A WebSocket is open.
+    pub fn opened(&self, dialect: wsproto::Dialect) {
+        let dialect = match dialect {
+            wsproto::Dialect::Hixie75 => "hixie-75",
+            wsproto::Dialect::Hixie76 => "hixie-76",
+            wsproto::Dialect::Rfc6455 => "rfc6455",
+        };
+        self.handshakes.get_or_create(&[("dialect", dialect)]).inc();
+        self.open.inc();
+    }
+
+    /// It is over.
+    pub fn closed(&self, after: Duration) {
+        self.open.dec();
+        self.durations.observe(after.as_secs_f64());
+    }
+
+    /// A connection became no WebSocket.
+    pub fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// A target could not be connected to.
+    pub fn target_failed(&self, reason: &'static str) {
+        self.target_errors.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Payload has been moved.
+    pub fn moved(&self, up: u64, down: u64) {
+        self.bytes.get_or_create(&[("direction", "up")]).inc_by(up);
+        self.bytes.get_or_create(&[("direction", "down")]).inc_by(down);
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// None that a `String` has.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

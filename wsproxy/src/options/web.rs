@@ -1,0 +1,43 @@
+//! The options for the web side.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use http::{HeaderName, HeaderValue};
+use wsproxy::BadSetting;
+use wsproxy::web::{Settings, Web, field};
+
+/// The web side.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Web")]
+pub struct WebOptions {
+    /// Serve the files of this directory on the same port; index.html stands for its directory
+    #[arg(long, value_name = "DIR")]
+    web: Option<PathBuf>,
+    /// List directories that have no index.html
+    #[arg(long, requires = "web", conflicts_with = "file_only")]
+    web_list: bool,
+    /// Do not list directories, which is how it is anyway
+    #[arg(long, requires = "web")]
+    file_only: bool,
+    /// Ask clients for the same credentials for files as for WebSockets
+    #[arg(long, requires = "web")]
+    web_auth: bool,
+    /// Add this header field to web replies, in place of one of the same name
+    #[arg(long, value_name = "NAME:VALUE", value_parser = field, requires = "web")]
+    header: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl WebOptions {
+    /// The web side; `None` if there is none.
+    ///
+    /// # Errors
+    /// A directory that cannot be opened.
+    pub fn web(&self) -> Result<Option<Web>, BadSetting> {
+        let Some(directory) = self.web.clone() else {
+            return Ok(None);
+        };
+        Web::new(Settings { directory, list: self.web_list, auth: self.web_auth, fields: self.header.clone() })
+            .map(Some)
+    }
+}

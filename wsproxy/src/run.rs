@@ -1,0 +1,221 @@
+//! From a checked command line to the end of the process.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::exit;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use wsproxy::dial::Dialer;
+use wsproxy::limits::Limits;
+use wsproxy::proxy::Proxy;
+use wsproxy::socket::{self, Accepted, Bound, Inherited, SocketFile};
+use wsproxy::tls::{TargetTls, Tls};
+use wsproxy::web::Web;
+use wsproxy::{BadSetting, Server, Settings, monitor};
+
+use crate::config::Config;
+use crate::daemon::{self, PidFile, Side};
+use crate::ending::{Ending, Reload};
+use crate::failure::Failure;
+use crate::notify::Notify;
+use crate::{inherited, logging};
+
+/// Where connections come from.
+struct Sources {
+    listeners: Vec<Bound>,
+    connections: Vec<Accepted>,
+    monitor: Vec<Bound>,
+}
+
+/// Starts as `config` says, with the sockets that systemd passes, and runs to the end. What can go wrong goes wrong before
+/// the process is in the background. No other thread may run.
+///
+/// # Errors
+/// What cannot be opened, or given up.
+pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
+    daemon::raise_descriptor_limit();
+    let (sources, _socket_file) = open(config, descriptors)?;
+    let front = Front::open(config)?;
+    let log = logging::open(&config.log)?;
+    let null = File::options().read(true).write(true).open("/dev/null");
+    let null = null.map_err(|why| Failure::system("/dev/null", why))?;
+    let notify = Notify::from_environment();
+    let waiter = match config.running.daemon.then(daemon::background).transpose()? {
+        // Without cleaning up: the files are the daemon's.
+        Some(Side::Started(status)) => exit(status),
+        Some(Side::Daemon(waiter)) => Some(waiter),
+        None => None,
+    };
+    let _pid_file = config.running.pid_file.as_deref().map(PidFile::write).transpose()?;
+    daemon::give_up(&config.identity)?;
+    let audible = waiter.is_none() && !inherited::stderr_is_the_socket();
+    if config.inetd && !audible {
+        daemon::silence(&null)?;
+    }
+    let file = log.begin(audible);
+    let mut reloads: Vec<Reload> = file.map(|file| Box::new(move || file.reopen()) as Reload).into_iter().collect();
+
+    let control = runtime()?;
+    if let Some(tls) = front.tls.clone() {
+        front.announce(config.inetd);
+        let watched = tls.clone();
+        control.spawn(async move { watched.watch().await });
+        reloads.push(Box::new(move || tls.reload().map_err(|bad| bad.to_string())));
+    }
+    let (server, settings) = server(config, front);
+    let ending = {
+        // Signals are caught before anybody is told that it runs.
+        let _inside = control.enter();
+        Ending::new(&config.running, reloads).map_err(|why| Failure::system("signals", why))?
+    };
+    serve(&control, &server, &settings, sources)?;
+    if let Some(waiter) = waiter {
+        waiter.ready(&null)?;
+    }
+    notify.ready();
+    control.block_on(ending.reached(&server, &settings.lifecycle, &notify));
+    tracing::info!("ended");
+    // A name that is being looked up is no reason to wait.
+    control.shutdown_background();
+    Ok(())
+}
+
+/// What stands in front of the handler, and behind it.
+struct Front {
+    tls: Option<Tls>,
+    web: Option<Arc<Web>>,
+    target: Option<TargetTls>,
+}
+
+impl Front {
+    /// Reads certificates and keys, and opens the directory of the web side.
+    fn open(config: &Config) -> Result<Self, Failure> {
+        let open = || -> Result<Self, BadSetting> {
+            let (tls, target) = (config.tls.server()?, config.tls.target()?);
+            Ok(Front { tls, web: config.web.web()?.map(Arc::new), target })
+        };
+        open().map_err(Failure::setting)
+    }
+
+    /// Tells the fingerprint of a certificate that was made for this run.
+    fn announce(&self, inetd: bool) {
+        let Some(fingerprint) = self.tls.as_ref().and_then(Tls::fingerprint) else {
+            return;
+        };
+        if inetd {
+            // Standard output is the client's.
+            tracing::info!(fingerprint, "self-signed certificate");
+        } else {
+            // Where nobody listens it is still to be had from the port.
+            let _ = writeln!(io::stdout(), "SHA-256 fingerprint of the certificate: {fingerprint}");
+        }
+    }
+}
+
+/// Opens all sockets. A Unix socket's file is to be removed at the end.
+fn open(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(Sources, Option<SocketFile>), Failure> {
+    let mut sources = Sources { listeners: Vec::new(), connections: Vec::new(), monitor: Vec::new() };
+    let mut socket_file = None;
+    for listen in &config.listen {
+        sources.listeners.extend(socket::listen(listen).map_err(|why| Failure::system(listen, why))?);
+    }
+    if let Some((path, mode)) = &config.unix_listen {
+        let failed = |why| Failure::system(format!("--unix-listen {}", path.display()), why);
+        let (socket, file) = socket::listen_unix(path, *mode).map_err(failed)?;
+        sources.listeners.push(socket);
+        socket_file = Some(file);
+    }
+    if let Some(listen) = &config.running.metrics {
+        sources.monitor = socket::listen(listen).map_err(|why| Failure::system(format!("--metrics {listen}"), why))?;
+    }
+    let given = descriptors.into_iter().map(|descriptor| ("a socket of systemd's (LISTEN_FDS)", Ok(descriptor)));
+    let input = config.inetd.then(|| ("--inetd, standard input", inherited::from_inetd()));
+    for (what, descriptor) in given.chain(input) {
+        let inherited = descriptor.and_then(socket::inherit);
+        match inherited.map_err(|why: io::Error| Failure::system(what, why))? {
+            Inherited::Listener(socket) => sources.listeners.push(socket),
+            Inherited::Connection(connection) => sources.connections.push(connection),
+        }
+    }
+    Ok((sources, socket_file))
+}
+
+fn server(config: &Config, front: Front) -> (Server<Proxy>, Settings) {
+    let clients = &config.clients;
+    let number = |limit: Option<u64>| limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let settings = Settings {
+        handshake_timeout: Duration::from_secs(clients.handshake_timeout),
+        trusted: config.trusted.clone(),
+        limits: Limits::new(number(clients.max_connections), number(clients.max_per_ip)),
+        once: config.running.run_once,
+        tls: front.tls,
+        web: front.web,
+        ..Settings::default()
+    };
+    let proxy = Proxy {
+        destination: config.destination.clone(),
+        dialer: Dialer { tls: front.target, ..config.dialer.clone() },
+        heartbeat: (clients.heartbeat > 0).then(|| Duration::from_secs(clients.heartbeat)),
+        metrics: settings.metrics.clone(),
+    };
+    (Server::new(settings.clone(), proxy), settings)
+}
+
+/// Begins to serve: on a thread for each processor, of which each has a runtime and a copy of each socket.
+fn serve(control: &Runtime, server: &Server<Proxy>, settings: &Settings, sources: Sources) -> Result<(), Failure> {
+    let failed = |why| Failure::system("listening", why);
+    let Sources { listeners, connections, monitor } = sources;
+    for listener in &listeners {
+        tracing::info!(address = %listener, "listening");
+    }
+    for bound in monitor {
+        let _inside = control.enter();
+        let listener = bound.into_listener().map_err(failed)?;
+        control.spawn(monitor::run(listener, settings.metrics.clone(), settings.lifecycle.clone()));
+    }
+    if listeners.is_empty() {
+        // inetd's nowait: one connection, and no more to come.
+        let (server, lifecycle) = (server.clone(), settings.lifecycle.clone());
+        control.spawn(async move {
+            for connection in connections {
+                if let Err(error) = server.serve(connection).await {
+                    tracing::error!(%error, "the connection cannot be served");
+                }
+            }
+            lifecycle.drain();
+        });
+        return Ok(());
+    }
+    for connection in connections {
+        let server = server.clone();
+        control.spawn(async move { server.serve(connection).await });
+    }
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    for _ in 0..workers {
+        let copies = listeners.iter().map(Bound::try_clone).collect::<io::Result<Vec<Bound>>>().map_err(failed)?;
+        let (runtime, server) = (runtime()?, server.clone());
+        let work = move || {
+            runtime.block_on(async {
+                for copy in copies {
+                    let server = server.clone();
+                    match copy.into_listener() {
+                        Ok(listener) => drop(tokio::spawn(async move { server.run(listener).await })),
+                        Err(error) => tracing::error!(%error, "a socket cannot be listened on"),
+                    }
+                }
+                server.finished().await;
+            });
+            runtime.shutdown_background();
+        };
+        thread::Builder::new().name("worker".into()).spawn(work).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(|why| Failure::system("the runtime", why))
+}

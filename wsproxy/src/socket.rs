@@ -1,0 +1,234 @@
+//! Sockets that are listened on: made here, inherited, or standing for one connection.
+
+use std::fmt;
+use std::fs::Permissions;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::address::Listen;
+
+/// How many connections may wait to be accepted; the kernel bounds it further (net.core.somaxconn).
+const BACKLOG: i32 = 4096;
+
+/// When a silent connection is looked at by the kernel, how often, and how many times in vain: two minutes in all.
+///
+/// There is no TCP_USER_TIMEOUT beside it: that would also end a peer that lives and does not read for a while.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// A listening socket, in no runtime yet.
+#[derive(Debug)]
+pub enum Bound {
+    /// Over TCP.
+    Tcp(std::net::TcpListener),
+    /// Over a Unix socket.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// A connection that was accepted elsewhere.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Over TCP.
+    Tcp(std::net::TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+/// What an inherited descriptor is.
+#[derive(Debug)]
+pub enum Inherited {
+    /// It listens.
+    Listener(Bound),
+    /// It is a connection.
+    Connection(Accepted),
+}
+
+/// A listening socket in the runtime that it was made in.
+#[derive(Debug)]
+pub enum Listener {
+    /// Over TCP.
+    Tcp(TcpListener),
+    /// Over a Unix socket.
+    Unix(UnixListener),
+}
+
+/// Listens at all addresses that `listen` stands for. Without a host that is one IPv6 socket that takes IPv4 as well, or an IPv4
+/// socket where the kernel has no IPv6.
+///
+/// # Errors
+/// Those of the resolver, socket(2), bind(2) and listen(2).
+pub fn listen(listen: &Listen) -> io::Result<Vec<Bound>> {
+    let Some(host) = &listen.host else {
+        let any = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, listen.port));
+        return match bind(any, false) {
+            // No IPv6 in the kernel, or it is switched off.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
+                bind(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, listen.port)), false).map(|one| vec![one])
+            }
+            bound => bound.map(|one| vec![one]),
+        };
+    };
+    let (mut sockets, mut port) = (Vec::new(), listen.port);
+    for mut addr in (host.as_str(), listen.port).to_socket_addrs()? {
+        // A port of the kernel's choice is one port.
+        addr.set_port(port);
+        let bound = bind(addr, true)?;
+        if let Bound::Tcp(listener) = &bound {
+            port = listener.local_addr()?.port();
+        }
+        sockets.push(bound);
+    }
+    Ok(sockets)
+}
+
+/// `only`: an IPv6 socket takes no IPv4, for which there may be a socket beside it.
+fn bind(addr: SocketAddr, only: bool) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(only)?;
+    }
+    // Connections of an earlier process in TIME_WAIT are no reason to wait.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    ready(&socket)?;
+    Ok(Bound::Tcp(socket.into()))
+}
+
+/// What a listening socket is to have. Accepted connections inherit TCP_NODELAY and the keepalive from it.
+fn ready(socket: &Socket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    tune(socket)
+}
+
+/// Settings of a TCP connection: frames go out when they are written, for who has more to say says it at once, and a peer
+/// that vanished is found.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub fn tune(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    if socket.domain()? == Domain::UNIX {
+        return Ok(());
+    }
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))
+}
+
+/// A Unix socket's file, removed when this is dropped if it is still the one that was made.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.id) {
+            // Whoever may not remove it leaves a stale file, which the next start replaces.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Listens at `path`, a file with the permissions `mode`. A socket that nobody listens on is replaced.
+///
+/// # Errors
+/// `AddrInUse` if somebody listens there, or it is another kind of file; those of bind(2) and listen(2).
+pub fn listen_unix(path: &Path, mode: u32) -> io::Result<(Bound, SocketFile)> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    // Until it listens, nobody can connect, whatever the permissions are.
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    ready(&socket)?;
+    let made = std::fs::symlink_metadata(path)?;
+    let file = SocketFile { path: std::path::absolute(path)?, id: (made.dev(), made.ino()) };
+    Ok((Bound::Unix(OwnedFd::from(socket).into()), file))
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let file = match std::fs::symlink_metadata(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !file.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "there is a file that is no socket"));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there")),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes over a socket of another process, whose family and state it says itself.
+///
+/// # Errors
+/// Those of getsockopt(2), `ENOTSOCK` among them; `Unsupported` for a socket that carries no stream of TCP or Unix.
+pub fn inherit(descriptor: OwnedFd) -> io::Result<Inherited> {
+    let socket = Socket::from(descriptor);
+    let (domain, kind, listens) = (socket.domain()?, socket.r#type()?, socket.is_listener()?);
+    if kind != Type::STREAM || ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "no stream socket of TCP or Unix"));
+    }
+    ready(&socket)?;
+    Ok(match (listens, domain == Domain::UNIX) {
+        (true, true) => Inherited::Listener(Bound::Unix(OwnedFd::from(socket).into())),
+        (true, false) => Inherited::Listener(Bound::Tcp(socket.into())),
+        (false, true) => Inherited::Connection(Accepted::Unix(OwnedFd::from(socket).into())),
+        (false, false) => Inherited::Connection(Accepted::Tcp(socket.into())),
+    })
+}
+
+impl Bound {
+    /// A descriptor of its own for the same socket.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn try_clone(&self) -> io::Result<Bound> {
+        Ok(match self {
+            Bound::Tcp(listener) => Bound::Tcp(listener.try_clone()?),
+            Bound::Unix(listener) => Bound::Unix(listener.try_clone()?),
+        })
+    }
+
+    /// The socket in the current runtime.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn into_listener(self) -> io::Result<Listener> {
+        Ok(match self {
+            Bound::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
+            Bound::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+}
+
+/// Where it listens.
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::Tcp(listener) => match listener.local_addr() {
+                Ok(addr) => addr.fmt(f),
+                Err(error) => write!(f, "a socket without an address: {error}"),
+            },
+            Bound::Unix(listener) => match listener.local_addr() {
+                Ok(addr) => write!(f, "unix:{}", addr.as_pathname().unwrap_or(Path::new("?")).display()),
+                Err(error) => write!(f, "a socket without an address: {error}"),
+            },
+        }
+    }
+}

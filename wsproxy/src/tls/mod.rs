@@ -1,0 +1,229 @@
+//! TLS towards clients: certificates from files or made on the spot, and what is known of a client behind it.
+//!
+//! A configuration is built whole from its [`Settings`], at the start and at each [`Tls::reload`], and then swapped: a
+//! handshake uses the one that is in force when it begins, an open session is not touched, and a configuration that
+//! cannot be built leaves the one before in force.
+
+mod certificate;
+mod facts;
+mod parameters;
+mod password;
+mod self_signed;
+mod target;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::TlsAcceptor;
+
+use crate::setting::BadSetting;
+use crate::stream::{Rewind, Stream};
+
+use certificate::{Resolver, Stamp};
+pub use facts::{ClientCertificate, TlsFacts};
+pub use parameters::{Ciphers, Version};
+pub use target::{TargetTls, Trust};
+
+/// How often the files are looked at. Their times are compared, nothing is read.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// The one application protocol: its name, RFC 7301 section 6.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// What a server offers and asks for.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the certificates come from.
+    pub identity: Identity,
+    /// The oldest version of the protocol.
+    pub minimum: Version,
+    /// The cipher suites.
+    pub ciphers: Ciphers,
+    /// Whose certificates clients must have; `None`: they need not show any.
+    pub clients: Option<Trust>,
+    /// Clients without TLS are turned away.
+    pub only: bool,
+}
+
+impl Settings {
+    /// The same with absolute paths: the process may go elsewhere.
+    fn anchored(mut self) -> Self {
+        let anchor = |path: &mut PathBuf| {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        };
+        if let Identity::Files { certificates, keys, password } = &mut self.identity {
+            certificates.iter_mut().chain(keys).chain(password).for_each(anchor);
+        }
+        if let Some(Trust::File(file)) = &mut self.clients {
+            anchor(file);
+        }
+        self
+    }
+}
+
+/// A server's certificates and keys.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// Files in PEM. A client gets the certificate for the name that it asks for, or the first.
+    Files {
+        /// Each the chain of one certificate, its own first; its key may stand in the same file.
+        certificates: Vec<PathBuf>,
+        /// The keys that stand in files of their own. Which belongs to which certificate is told by the keys themselves.
+        keys: Vec<PathBuf>,
+        /// The file with the password of encrypted keys.
+        password: Option<PathBuf>,
+    },
+    /// A certificate made for this process, for the local machine's names.
+    SelfSigned,
+}
+
+/// The TLS side of a server. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    config: RwLock<Arc<ServerConfig>>,
+    /// What the files looked like before they were read last.
+    stamps: Mutex<Vec<Option<Stamp>>>,
+    fingerprint: Option<String>,
+}
+
+impl Tls {
+    /// Reads the files that `settings` name.
+    ///
+    /// # Errors
+    /// The setting that cannot be put into force: a file that cannot be read or holds something else, a certificate without
+    /// its key, cipher suites that no version in use has.
+    pub fn new(settings: Settings) -> Result<Self, BadSetting> {
+        let stamps = Mutex::new(stamps(&settings));
+        let (keys, fingerprint) = match &settings.identity {
+            Identity::Files { certificates, keys, password } => {
+                (certificate::load(certificates, keys, password.as_deref())?, None)
+            }
+            Identity::SelfSigned => {
+                let key = self_signed::make()?;
+                let fingerprint = key.cert.first().map(self_signed::fingerprint);
+                (vec![key], fingerprint)
+            }
+        };
+        let config = RwLock::new(Arc::new(configure(&settings, Resolver::new(keys))?));
+        let settings = settings.anchored();
+        Ok(Tls { shared: Arc::new(Shared { settings, config, stamps, fingerprint }) })
+    }
+
+    /// Reads the files again. Sessions that are open go on as they are; handshakes from here on use what was read.
+    ///
+    /// # Errors
+    /// As [`Tls::new`]; what was in force stays in force.
+    pub fn reload(&self) -> Result<(), BadSetting> {
+        let Shared { settings, config, stamps: seen, .. } = &*self.shared;
+        let Identity::Files { certificates, keys, password } = &settings.identity else {
+            return Ok(());
+        };
+        // Looked at before they are read: a file that changes meanwhile is read once more.
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(settings);
+        let keys = certificate::load(certificates, keys, password.as_deref())?;
+        let fresh = Arc::new(configure(settings, Resolver::new(keys))?);
+        *config.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    /// Reloads whenever a file changes, until the future is dropped. A change that is only half done (a certificate whose key
+    /// is still to come) is logged, and made good by the next one.
+    pub async fn watch(&self) {
+        let mut ticks = tokio::time::interval(WATCH);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Shared { settings, stamps: seen, .. } = &*self.shared;
+            let changed = {
+                let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                // A file that is not there (about to be replaced, or outside the root directory) is no change.
+                stamps(settings).iter().zip(seen.iter()).any(|(now, seen)| now.is_some() && now != seen)
+            };
+            if !changed {
+                continue;
+            }
+            match self.reload() {
+                Ok(()) => tracing::info!("certificates reloaded"),
+                Err(error) => tracing::warn!(%error, "certificates not reloaded"),
+            }
+        }
+    }
+
+    /// The SHA-256 fingerprint of a self-signed certificate, as `openssl x509 -fingerprint -sha256` writes it.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.shared.fingerprint.as_deref()
+    }
+
+    /// Whether clients without TLS are turned away.
+    pub(crate) fn only(&self) -> bool {
+        self.shared.settings.only
+    }
+
+    /// Makes the handshake with a client whose first bytes have been read.
+    ///
+    /// # Errors
+    /// Why there is no session, and the connection on which the alert went out.
+    pub(crate) async fn accept(&self, stream: Rewind<Stream>) -> Result<(Stream, TlsFacts), (io::Error, Stream)> {
+        let config = Arc::clone(&self.shared.config.read().unwrap_or_else(PoisonError::into_inner));
+        match TlsAcceptor::from(config).accept(stream).into_fallible().await {
+            Ok(session) => {
+                let facts = TlsFacts::of(session.get_ref().1);
+                Ok((Box::new(session), facts))
+            }
+            Err((error, stream)) => Err((error, Box::new(stream))),
+        }
+    }
+}
+
+/// What the files of `settings` look like.
+fn stamps(settings: &Settings) -> Vec<Option<Stamp>> {
+    let Identity::Files { certificates, keys, password } = &settings.identity else {
+        return Vec::new();
+    };
+    let authorities = match &settings.clients {
+        Some(Trust::File(file)) => Some(file),
+        Some(Trust::System) | None => None,
+    };
+    certificates.iter().chain(keys).chain(password).chain(authorities).map(|path| Stamp::of(path)).collect()
+}
+
+fn configure(settings: &Settings, resolver: Resolver) -> Result<ServerConfig, BadSetting> {
+    let Settings { minimum, ciphers, clients, .. } = settings;
+    let provider = Arc::new(ciphers.provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(minimum.versions())
+        .map_err(|_| BadSetting::new("--ssl-ciphers", ciphers.to_string(), format!("none is one of {minimum}")))?;
+    let builder = match clients {
+        Some(trust) => builder.with_client_cert_verifier(verifier(trust, provider)?),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(resolver));
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Ok(config)
+}
+
+/// Who checks the certificates of clients.
+fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, BadSetting> {
+    let roots = Arc::new(trust.roots("--cafile", "--verify-client")?);
+    WebPkiClientVerifier::builder_with_provider(roots, provider)
+        .build()
+        .map_err(|error| BadSetting::new("--verify-client", "", error))
+}
+
+/// The certificates of a client or a server, its own first.
+type Chain = Vec<CertificateDer<'static>>;

@@ -1,0 +1,72 @@
+//! Encrypted private keys: PKCS#8, RFC 5958 section 3.
+
+use std::path::Path;
+
+use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::certificate::read;
+use crate::setting::BadSetting;
+
+const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+const END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
+const OPTION: &str = "--key-password-file";
+
+/// The password, read when it is first needed.
+pub(super) struct Password<'a> {
+    file: Option<&'a Path>,
+    text: Option<Vec<u8>>,
+}
+
+impl<'a> Password<'a> {
+    pub(super) fn new(file: Option<&'a Path>) -> Self {
+        Password { file, text: None }
+    }
+
+    /// The encrypted keys of a file.
+    ///
+    /// # Errors
+    /// No password where one is needed, one that does not open a key, a key that is damaged.
+    pub(super) fn open(
+        &mut self,
+        option: &'static str,
+        path: &Path,
+        pem: &[u8],
+    ) -> Result<Vec<PrivateKeyDer<'static>>, BadSetting> {
+        // What is not UTF-8 stands between the blocks, which are ASCII.
+        let text = String::from_utf8_lossy(pem);
+        let blocks = text.split(BEGIN).skip(1).map(|rest| rest.split_once(END).map_or(rest, |(block, _)| block));
+        let mut keys = Vec::new();
+        for block in blocks {
+            let block = format!("{BEGIN}{block}{END}\n");
+            let damaged = |error: &dyn std::fmt::Display| BadSetting::file(option, path, format!("the key: {error}"));
+            let (_, document) = SecretDocument::from_pem(&block).map_err(|error| damaged(&error))?;
+            let info = EncryptedPrivateKeyInfo::try_from(document.as_bytes()).map_err(|error| damaged(&error))?;
+            let password = self.text(option, path)?;
+            let key = info.decrypt(password).map_err(|error| match self.file {
+                // The only sign of a wrong password is that what comes out makes no sense.
+                Some(file) => BadSetting::file(
+                    OPTION,
+                    file,
+                    format!("the password does not open the key in {} ({error})", path.display()),
+                ),
+                None => damaged(&error),
+            })?;
+            keys.push(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into());
+        }
+        Ok(keys)
+    }
+
+    /// The file's first line.
+    fn text(&mut self, option: &'static str, path: &Path) -> Result<&[u8], BadSetting> {
+        let Some(file) = self.file else {
+            return Err(BadSetting::file(option, path, format!("the key is encrypted: {OPTION} FILE opens it")));
+        };
+        if self.text.is_none() {
+            let bytes = read(OPTION, file)?;
+            let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+            self.text = Some(line.to_vec());
+        }
+        Ok(self.text.as_deref().unwrap_or_default())
+    }
+}
