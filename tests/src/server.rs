@@ -198,6 +198,20 @@ impl Server {
         line(&self.stdout, &format!("a line of stdout of {}", self.what))
     }
 
+    /// Its standard error up to the end of the first line that holds `what`.
+    ///
+    /// # Panics
+    /// If none comes in time.
+    #[track_caller]
+    pub fn stderr_until(&self, what: &str) -> String {
+        let bytes = self.stderr.take(&format!("{what:?} on stderr of {}", self.what), |unread, _| {
+            let text = std::str::from_utf8(unread).unwrap_or_default();
+            let at = text.find(what)?;
+            Some(at + text.get(at..)?.find('\n')? + 1)
+        });
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The rest of its standard output.
     ///
     /// # Panics
