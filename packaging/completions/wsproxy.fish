@@ -21,7 +21,7 @@ complete -c wsproxy -l header -d 'Add this header field to web replies, in place
 complete -c wsproxy -l pid-file -d 'Write the process id to this file' -r -F
 complete -c wsproxy -l user -d 'Become this user, by name or number, when all is opened' -r
 complete -c wsproxy -l group -d 'Become this group, by name or number; default the user\'s own' -r
-complete -c wsproxy -l chroot -d 'Make this directory the root when all is opened' -r -F
+complete -c wsproxy -l chroot -d 'Make this directory the root when all is opened; names are looked up with the files in it' -r -F
 complete -c wsproxy -l timeout -d 'End after this time' -r
 complete -c wsproxy -l idle-timeout -d 'End when there has been no connection for this time' -r
 complete -c wsproxy -l drain -d 'When told to end, give open connections this time, then close them with code 1001' -r

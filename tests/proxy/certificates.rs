@@ -138,3 +138,22 @@ fn a_certificate_that_changes_is_read_again_and_live_sessions_go_on() {
     target.write_all(b"here").unwrap();
     assert_eq!((&got, client.read_exact(4).as_slice()), (b"still", &b"here"[..]));
 }
+
+#[test]
+fn sighup_reads_certificates_at_once() {
+    let pki = Pki::new();
+    pki.local("first");
+    pki.local("second");
+    let place = pki.file("place.pem");
+    std::fs::copy(pki.file("first.pem"), &place).unwrap();
+    let mut rig = Rig::new(&["--cert", &place]);
+    assert_eq!(subject(&rig.proxy, None), "CN=first");
+    std::fs::rename(pki.file("second.pem"), &place).unwrap();
+    rig.proxy.signal(libc::SIGHUP);
+    rig.proxy.stderr_until("SIGHUP");
+    assert_eq!(subject(&rig.proxy, None), "CN=second");
+    std::fs::write(&place, "half a fi").unwrap();
+    rig.proxy.signal(libc::SIGHUP);
+    rig.proxy.stderr_until("there is no certificate in it");
+    assert_eq!(subject(&rig.proxy, None), "CN=second");
+}

@@ -6,9 +6,9 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::Duration;
 
-use wstests::{Client, End, Rng, Wire};
+use wstests::{Client, Rng, Wire};
 
-use crate::common::Rig;
+use crate::common::{Rig, closed};
 
 const MIB: usize = 1 << 20;
 
@@ -45,15 +45,6 @@ fn a_target_that_speaks_first_is_heard() {
         let mut byte = [0];
         target.read_exact(&mut byte).unwrap();
         assert_eq!(&byte, b"x");
-    }
-}
-
-/// What ends a stream of this dialect in good order.
-fn closed(wire: Wire, code: u16) -> End {
-    match wire {
-        Wire::Hixie75 | Wire::Plain => End::Fin,
-        Wire::Hixie76 => End::Close(None, String::new()),
-        Wire::Rfc6455 | Wire::Rfc6455Base64 => End::Close(Some(code), String::new()),
     }
 }
 

@@ -59,6 +59,23 @@ fn the_last_words_of_a_target_and_the_close_arrive_over_tls() {
 }
 
 #[test]
+fn a_client_that_leaves_without_a_word_of_tls_is_one_that_leaves() {
+    let pki = Pki::new();
+    let rig = Rig::new(&["--cert", &pki.local("local")]);
+    let tunnel = tunnel(&rig.proxy, &checked(&pki));
+    let mut client = Client::connect(tunnel.addr(), Wire::Rfc6455).unwrap();
+    let mut target = rig.accept();
+    client.send(b"bye");
+    let mut got = [0; 3];
+    target.read_exact(&mut got).unwrap();
+    // Killed, it closes its sockets without more ado.
+    drop(tunnel);
+    assert_eq!(target.read(&mut got).unwrap(), 0);
+    drop(target);
+    rig.proxy.stderr_until("the client left without a Close");
+}
+
+#[test]
 fn a_session_is_of_the_latest_version_and_of_http_1_1() {
     let pki = Pki::new();
     let rig = Rig::new(&["--cert", &pki.local("local")]);

@@ -107,12 +107,16 @@ fn one_line(error: &clap::Error) -> String {
         return format!("missing {}; see `wsproxy --help`", missing.join(" "));
     }
     let text = error.to_string();
-    let what = text.trim_start_matches("error: ").lines().next().unwrap_or_default();
+    // A value may hold line ends itself, which are escaped when they are shown.
+    let what = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
     format!("{what}; see `wsproxy --help`")
 }
 
 fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
     let Options { mut addresses, listening, target, clients, tls, web, running, logging } = options;
+    if let Some(missing) = tls.missing().or_else(|| web.missing()) {
+        return Err(missing);
+    }
     let destination = match target.unix_target {
         Some(path) => Destination::Unix(path),
         None => {

@@ -83,7 +83,7 @@ impl Dialer {
         let connected = timeout(self.timeout, async {
             match destination {
                 Destination::Tcp(target) => {
-                    let mut stream = self.race(target).await?;
+                    let mut stream = self.connect_tcp(target).await?;
                     self.introduce(&mut stream, request).await?;
                     match &self.tls {
                         Some(tls) => Ok(Connection::Tls(Box::new(tls.connect(&target.host, Box::new(stream)).await?))),
@@ -115,10 +115,14 @@ impl Dialer {
         stream.write_all(&proxy_protocol::header(version, ends)).await
     }
 
-    /// Tries all addresses of `target`, each when the one before has failed or has had its time.
-    async fn race(&self, target: &Target) -> io::Result<TcpStream> {
+    async fn connect_tcp(&self, target: &Target) -> io::Result<TcpStream> {
         let found = lookup_host((target.host.as_str(), target.port)).await?;
-        let mut left = interleave(found.filter(|addr| self.reaches(addr)).collect()).into_iter();
+        self.race(found.filter(|addr| self.reaches(addr)).collect()).await
+    }
+
+    /// Tries all addresses, each when the one before has failed or has had its time.
+    async fn race(&self, addrs: Vec<SocketAddr>) -> io::Result<TcpStream> {
+        let mut left = interleave(addrs).into_iter();
         let nowhere = || io::Error::new(io::ErrorKind::AddrNotAvailable, "no address of the family of the source");
         let first = left.next().ok_or_else(nowhere)?;
         if left.len() == 0 {
@@ -185,5 +189,40 @@ mod tests {
         let given = addrs(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"]);
         assert_eq!(interleave(given), addrs(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]));
         assert_eq!(interleave(Vec::new()), []);
+    }
+
+    /// An address that does not answer: what waits to be accepted there fills the queue. Lives as long as the sockets.
+    fn hangs() -> (SocketAddr, Vec<socket2::Socket>) {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let door = socket();
+        door.bind(&any.into()).unwrap();
+        door.listen(0).unwrap();
+        let addr = door.local_addr().unwrap();
+        let mut sockets = vec![door];
+        for _ in 0..4 {
+            let waiting = socket();
+            waiting.set_nonblocking(true).unwrap();
+            let _ = waiting.connect(&addr);
+            sockets.push(waiting);
+        }
+        (addr.as_socket().unwrap(), sockets)
+    }
+
+    #[tokio::test]
+    async fn the_next_address_is_tried_when_one_fails_or_hangs() {
+        let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = door.local_addr().unwrap();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (silent, _held) = hangs();
+        let dialer = Dialer::default();
+        for addrs in [vec![good], vec![closed, good], vec![silent, good], vec![silent, closed, good, closed]] {
+            let connected = timeout(Duration::from_secs(5), dialer.race(addrs.clone())).await;
+            let stream = connected.unwrap_or_else(|_| panic!("{addrs:?}: no answer"));
+            assert_eq!(stream.unwrap().peer_addr().unwrap(), good, "{addrs:?}");
+        }
+        let error = dialer.race(vec![closed, closed]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(dialer.race(Vec::new()).await.is_err());
     }
 }

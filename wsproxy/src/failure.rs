@@ -22,6 +22,11 @@ impl Failure {
         Self::usage(format!("{option} {value}: {why}"))
     }
 
+    /// An option needs another one (status 2).
+    pub fn needs(option: &str, other: &str) -> Self {
+        Self::usage(format!("{option}: it needs {other}"))
+    }
+
     /// The system refuses (status 1).
     pub fn system(what: impl fmt::Display, why: impl fmt::Display) -> Self {
         Self { status: 1, line: format!("{what}: {why}") }

@@ -18,20 +18,13 @@ pub struct Lifecycle(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    phase: watch::Sender<Phase>,
-    /// Whether the phase is the last one, for those who ask often.
-    cut: AtomicBool,
-    open: watch::Sender<usize>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    #[default]
-    Serving,
     /// No further connection is accepted; those that are open go on.
-    Draining,
-    /// Those that are open end as well.
-    Cut,
+    draining: watch::Sender<bool>,
+    /// Those that are open end as well. Apart from the other, so that who waits for this is woken once.
+    cut: watch::Sender<bool>,
+    /// The same, for those who ask often.
+    is_cut: AtomicBool,
+    open: watch::Sender<usize>,
 }
 
 /// One open connection, counted until this is dropped.
@@ -41,51 +34,42 @@ pub struct Open(Arc<Inner>);
 impl Lifecycle {
     /// Stops accepting. Tells whether it was this call that did.
     pub fn drain(&self) -> bool {
-        self.advance(Phase::Draining)
+        self.0.draining.send_if_modified(|draining| !std::mem::replace(draining, true))
     }
 
     /// Ends what is open, and stops accepting.
     pub fn cut(&self) {
-        self.0.cut.store(true, Ordering::Release);
-        self.advance(Phase::Cut);
-    }
-
-    fn advance(&self, to: Phase) -> bool {
-        self.0.phase.send_if_modified(|phase| {
-            let later = *phase < to;
-            *phase = (*phase).max(to);
-            later
-        })
+        self.drain();
+        self.0.is_cut.store(true, Ordering::Release);
+        self.0.cut.send_replace(true);
     }
 
     /// Whether further connections are to be refused.
     pub fn is_draining(&self) -> bool {
-        *self.0.phase.borrow() >= Phase::Draining
+        *self.0.draining.borrow()
     }
 
     /// Whether open connections are to end.
     pub fn is_cut(&self) -> bool {
-        self.0.cut.load(Ordering::Acquire)
+        self.0.is_cut.load(Ordering::Acquire)
     }
 
     /// Ready when no further connection is to be accepted.
     pub async fn draining(&self) {
-        self.reached(Phase::Draining).await;
+        // The sender lives as long as `self`.
+        let _ = self.0.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
     /// Ready when open connections are to end.
     pub fn cut_off(&self) -> CutOff {
-        let lifecycle = self.clone();
+        let mut cut = self.0.cut.subscribe();
         CutOff {
             inner: Arc::clone(&self.0),
-            reached: Box::pin(async move { lifecycle.reached(Phase::Cut).await }),
+            reached: Box::pin(async move {
+                let _ = cut.wait_for(|cut| *cut).await;
+            }),
             waker: None,
         }
-    }
-
-    async fn reached(&self, phase: Phase) {
-        // The sender lives as long as `self`.
-        let _ = self.0.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
     /// Counts a connection.
@@ -136,7 +120,7 @@ impl Future for CutOff {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        if this.inner.cut.load(Ordering::Acquire) {
+        if this.inner.is_cut.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
         if this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -160,10 +144,21 @@ mod tests {
         assert!(lifecycle.drain() && !lifecycle.drain());
         lifecycle.draining().await;
         assert!(timeout(Duration::from_secs(1), &mut cut).await.is_err());
-        let waiting = tokio::spawn(cut);
+        lifecycle.cut();
+        assert!(lifecycle.is_cut() && !lifecycle.drain());
+        cut.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_cut_sleeps_through_the_draining() {
+        let lifecycle = Lifecycle::default();
+        let waiting = tokio::spawn(lifecycle.cut_off());
+        tokio::task::yield_now().await;
+        lifecycle.drain();
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
         lifecycle.cut();
         waiting.await.unwrap();
-        assert!(!lifecycle.drain());
     }
 
     #[tokio::test(start_paused = true)]

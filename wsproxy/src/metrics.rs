@@ -56,7 +56,11 @@ impl Metrics {
             "Targets that could not be connected to, by reason",
             self.target_errors.clone(),
         );
-        registry.register("bytes", "Payload moved, up from the clients and down to them", self.bytes.clone());
+        registry.register(
+            "bytes",
+            "Payload of WebSockets that are over, up from the clients and down to them",
+            self.bytes.clone(),
+        );
         registry.register("open", "WebSockets that are open", self.open.clone());
         registry.register("duration_seconds", "How long WebSockets were open", self.durations.clone());
         self
@@ -94,7 +98,7 @@ impl Metrics {
         self.target_errors.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// Payload has been moved.
+    /// So much payload has been moved over a WebSocket that is over.
     pub fn moved(&self, up: u64, down: u64) {
         self.bytes.get_or_create(&[("direction", "up")]).inc_by(up);
         self.bytes.get_or_create(&[("direction", "down")]).inc_by(down);

@@ -149,7 +149,7 @@ pub struct Running {
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
 
-    /// Make this directory the root when all is opened
+    /// Make this directory the root when all is opened; names are looked up with the files in it
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub chroot: Option<PathBuf>,
 

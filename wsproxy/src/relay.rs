@@ -133,6 +133,8 @@ where
         }
         First::Up(Err(Fault::Read(error))) => match error.kind() {
             io::ErrorKind::InvalidData => (Cause::ClientFailed(error.to_string()), NORMAL),
+            // TLS without its own closing message, which many leave out.
+            io::ErrorKind::UnexpectedEof => (Cause::ClientLeft, NORMAL),
             _ => (Cause::ClientError(error), NORMAL),
         },
         First::Up(Err(Fault::Write(error))) => {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::failure::Failure;
 use clap::Args;
 use wsproxy::BadSetting;
 use wsproxy::tls::{Ciphers, Identity, Settings, TargetTls, Tls, Trust, Version};
@@ -18,7 +19,7 @@ pub struct TlsOptions {
     #[arg(long, value_name = "FILE")]
     cert: Vec<PathBuf>,
     /// The private key, unless it stands in the certificate's file; repeated, in any order
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
     /// The file whose first line is the password of encrypted private keys (PKCS#8)
     #[arg(long, value_name = "FILE")]
@@ -39,16 +40,16 @@ pub struct TlsOptions {
     #[arg(long)]
     verify_client: bool,
     /// Trust the authorities of this file (PEM) with certificates of clients, and no others
-    #[arg(long, value_name = "FILE", requires = "verify_client")]
+    #[arg(long, value_name = "FILE")]
     cafile: Option<PathBuf>,
     /// Speak TLS to the target, whose certificate must be for its name and of an authority that the system trusts
     #[arg(long)]
     ssl_target: bool,
     /// Trust the authorities of this file (PEM) with the target's certificate, and no others
-    #[arg(long, value_name = "FILE", requires = "ssl_target")]
+    #[arg(long, value_name = "FILE")]
     ssl_target_ca: Option<PathBuf>,
     /// Take the target for what it says it is, whatever its certificate
-    #[arg(long, requires = "ssl_target", conflicts_with = "ssl_target_ca")]
+    #[arg(long, conflicts_with = "ssl_target_ca")]
     ssl_target_insecure: bool,
 }
 
@@ -80,6 +81,17 @@ impl TlsOptions {
         let clients = self.verify_client.then(|| file.map_or(Trust::System, Trust::File));
         let ciphers = self.ssl_ciphers.clone().unwrap_or_default();
         Tls::new(Settings { identity, minimum: self.ssl_version, ciphers, clients, only: self.ssl_only }).map(Some)
+    }
+
+    /// An option that means nothing without another one that is not there.
+    pub fn missing(&self) -> Option<Failure> {
+        let needs = [
+            (!self.key.is_empty() && self.cert.is_empty(), "--key", "--cert FILE"),
+            (self.cafile.is_some() && !self.verify_client, "--cafile", "--verify-client"),
+            (self.ssl_target_ca.is_some() && !self.ssl_target, "--ssl-target-ca", "--ssl-target"),
+            (self.ssl_target_insecure && !self.ssl_target, "--ssl-target-insecure", "--ssl-target"),
+        ];
+        needs.into_iter().find_map(|(missing, option, other)| missing.then(|| Failure::needs(option, other)))
     }
 
     /// An option that means nothing without a certificate.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::failure::Failure;
 use clap::Args;
 use http::{HeaderName, HeaderValue};
 use wsproxy::BadSetting;
@@ -15,20 +16,32 @@ pub struct WebOptions {
     #[arg(long, value_name = "DIR")]
     web: Option<PathBuf>,
     /// List directories that have no index.html
-    #[arg(long, requires = "web", conflicts_with = "file_only")]
+    #[arg(long, conflicts_with = "file_only")]
     web_list: bool,
     /// Do not list directories, which is how it is anyway
-    #[arg(long, requires = "web")]
+    #[arg(long)]
     file_only: bool,
     /// Ask clients for the same credentials for files as for WebSockets
-    #[arg(long, requires = "web")]
+    #[arg(long)]
     web_auth: bool,
     /// Add this header field to web replies, in place of one of the same name
-    #[arg(long, value_name = "NAME:VALUE", value_parser = field, requires = "web")]
+    #[arg(long, value_name = "NAME:VALUE", value_parser = field)]
     header: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl WebOptions {
+    /// An option that means nothing without another one that is not there.
+    pub fn missing(&self) -> Option<Failure> {
+        let given = [
+            ("--web-list", self.web_list),
+            ("--file-only", self.file_only),
+            ("--web-auth", self.web_auth),
+            ("--header", !self.header.is_empty()),
+        ];
+        let idle = given.into_iter().find(|(_, given)| *given && self.web.is_none());
+        idle.map(|(option, _)| Failure::needs(option, "--web DIR"))
+    }
+
     /// The web side; `None` if there is none.
     ///
     /// # Errors

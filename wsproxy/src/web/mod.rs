@@ -1,6 +1,6 @@
 //! Web requests: the files of one directory, on the port of the WebSockets.
 //!
-//! [`serve`] hands a connection whose first request is no WebSocket's to hyper, and takes it back if a later one is: reverse
+//! `serve` hands a connection whose first request is no WebSocket's to hyper, and takes it back if a later one is: reverse
 //! proxies send an Upgrade over a connection that they have kept from an earlier request, and browsers fetch the many
 //! modules of a page over one, for which a TLS handshake each would be a high price.
 

@@ -1,0 +1,247 @@
+//! The process and its log.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use wstests::{Client, Rng, Scratch, TIMEOUT, Wire, wait};
+
+use crate::common::{Rig, Target, refuses, run, start, talk};
+
+/// A process in the background, ended with the test.
+struct Daemon(libc::pid_t);
+
+impl Daemon {
+    #[track_caller]
+    fn of(pid_file: &Path) -> Self {
+        Daemon(fs::read_to_string(pid_file).unwrap().trim().parse().unwrap())
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: plain system call; the process is a daemon that this test has started and not yet ended.
+        unsafe { libc::kill(self.0, signal) };
+    }
+
+    fn status(&self, field: &str) -> Vec<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn is_gone(&self) -> bool {
+        !Path::new(&format!("/proc/{}", self.0)).exists()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if !self.is_gone() {
+            self.signal(libc::SIGKILL);
+        }
+    }
+}
+
+/// A port that is free at the moment.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn a_daemon_serves_when_the_command_has_ended() {
+    let (scratch, target) = (Scratch::new(), Target::new());
+    let (pid, log) = (scratch.join("pid"), scratch.join("log"));
+    let listen = format!("127.0.0.1:{}", free_port());
+    let (pid_name, log_name) = (pid.to_str().unwrap(), log.to_str().unwrap());
+    // The output ends with the last process that has it.
+    let output = run(&["-D", "--pid-file", pid_name, "--log-file", log_name, &listen, &target.addr()]);
+    let daemon = Daemon::of(&pid);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((output.stdout, output.stderr), (Vec::new(), Vec::new()));
+    let mut client = Client::connect(&listen, Wire::Rfc6455).unwrap();
+    talk(&mut client, &target.accept().0);
+    let proc = |name: &str| fs::read_link(format!("/proc/{}/{name}", daemon.0)).unwrap();
+    assert_eq!(proc("cwd"), Path::new("/"));
+    for number in 0..3 {
+        assert_eq!(proc(&format!("fd/{number}")), Path::new("/dev/null"));
+    }
+    // No terminal, and no way to get one: in a session of which it is not the leader.
+    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.0)).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    assert_eq!(fields[4], "0", "a terminal");
+    assert_ne!(fields[3], daemon.0.to_string(), "the leader of a session");
+    drop(client);
+    daemon.signal(libc::SIGTERM);
+    wait::until("the end", || daemon.is_gone().then_some(()));
+    assert!(!pid.exists());
+    assert!(text(&log).contains(" open ") && text(&log).contains("ended"), "{}", text(&log));
+}
+
+#[test]
+fn what_goes_wrong_is_told_before_it_is_in_the_background() {
+    let listen = "127.0.0.1:0";
+    for daemon in [&[][..], &["-D"]] {
+        let with = |words: &[&'static str]| [daemon, words, &[listen, "127.0.0.1:1"]].concat();
+        refuses(&with(&["--pid-file", "/no/such/dir/pid"]), 1, &["--pid-file", "/no/such/dir/pid"]);
+        refuses(&with(&["--log-file", "/no/such/dir/log"]), 1, &["--log-file", "/no/such/dir/log"]);
+        refuses(&with(&["--syslog", "/no/such/socket"]), 1, &["--syslog", "/no/such/socket"]);
+        refuses(&with(&["--syslog", "nowhere"]), 2, &["--syslog", "nowhere"]);
+        refuses(&with(&["--user", "no-such-user"]), 2, &["--user", "no-such-user"]);
+        refuses(&with(&["--group", "no-such-group"]), 2, &["--group", "no-such-group"]);
+        refuses(&with(&["--chroot", "/no/such/dir"]), 2, &["--chroot", "/no/such/dir"]);
+        refuses(&with(&["--log-format", "xml"]), 2, &["--log-format", "xml"]);
+        refuses(&with(&["--frobnicate"]), 2, &["--frobnicate"]);
+    }
+}
+
+#[test]
+fn the_foreground_is_what_it_says_and_the_default() {
+    let target = Target::new();
+    for options in [&["-f"][..], &["--foreground"], &["-D", "-f"], &[]] {
+        let proxy = start(&[options, &["127.0.0.1:{port}", &target.addr()]].concat());
+        let mut client = Client::connect(proxy.addr(), Wire::Rfc6455).unwrap();
+        talk(&mut client, &target.accept().0);
+    }
+}
+
+#[test]
+fn rights_are_given_up_when_all_is_open() {
+    // SAFETY: plain system call.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("only root can give up its rights");
+        return;
+    }
+    let (scratch, target) = (Scratch::new(), Target::new());
+    let (pid, log) = (scratch.join("pid"), scratch.join("log"));
+    let listen = format!("127.0.0.1:{}", free_port());
+    let root = scratch.path().to_str().unwrap();
+    let files = ["--pid-file", pid.to_str().unwrap(), "--log-file", log.to_str().unwrap()];
+    let rights = ["-D", "--user", "nobody", "--group", "daemon", "--chroot", root];
+    let output = run(&[&rights[..], &files, &[&listen, &target.addr()]].concat());
+    let daemon = Daemon::of(&pid);
+    assert!(output.status.success(), "{output:?}");
+    // SAFETY: both names are strings that end with a zero; the results are looked at before the next call.
+    let (user, group) =
+        unsafe { ((*libc::getpwnam(c"nobody".as_ptr())).pw_uid, (*libc::getgrnam(c"daemon".as_ptr())).gr_gid) };
+    assert_eq!(daemon.status("Uid"), vec![user.to_string(); 4]);
+    assert_eq!(daemon.status("Gid"), vec![group.to_string(); 4]);
+    assert!(daemon.status("Groups").iter().all(|number| *number == group.to_string()), "{:?}", daemon.status("Groups"));
+    assert_eq!(daemon.status("CapEff"), ["0000000000000000"]);
+    assert_eq!(fs::read_link(format!("/proc/{}/root", daemon.0)).unwrap(), scratch.path());
+    let mut client = Client::connect(&listen, Wire::Rfc6455).unwrap();
+    talk(&mut client, &target.accept().0);
+    daemon.signal(libc::SIGTERM);
+    wait::until("the end", || daemon.is_gone().then_some(()));
+}
+
+#[test]
+fn the_log_file_is_opened_anew_on_sighup() {
+    let scratch = Scratch::new();
+    let (log, old) = (scratch.join("log"), scratch.join("log.1"));
+    let target = Target::new();
+    let mut proxy = crate::common::spawn(&["--log-file", log.to_str().unwrap(), "127.0.0.1:{port}", &target.addr()]);
+    wait::until("the log", || text(&log).contains("listening").then_some(()));
+    fs::rename(&log, &old).unwrap();
+    proxy.signal(libc::SIGHUP);
+    wait::until("another log", || text(&log).contains("SIGHUP").then_some(()));
+    let mut client = Client::connect(proxy.addr(), Wire::Rfc6455).unwrap();
+    talk(&mut client, &target.accept().0);
+    wait::until("a line", || text(&log).contains(" open ").then_some(()));
+    assert!(!text(&old).contains(" open "));
+    // Where it cannot be opened the log goes on where it went.
+    let gone = scratch.join("gone");
+    fs::rename(&log, &gone).unwrap();
+    fs::create_dir(&log).unwrap();
+    proxy.signal(libc::SIGHUP);
+    wait::until("the complaint", || text(&gone).contains("--log-file").then_some(()));
+    talk_again(&proxy, &target);
+}
+
+#[track_caller]
+fn talk_again(proxy: &wstests::Server, target: &Target) {
+    let mut client = Client::connect(proxy.addr(), Wire::Rfc6455).unwrap();
+    talk(&mut client, &target.accept().0);
+}
+
+#[test]
+fn each_line_of_a_connection_has_its_number() {
+    let rig = Rig::new(&["--log-format", "json"]);
+    let (client, target) = rig.connect(Wire::Rfc6455);
+    let peer = client.local_addr().to_string();
+    drop((client, target));
+    let log = rig.proxy.stderr_until("\"end\"");
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of: Vec<_> = lines.iter().filter(|line| line["peer"] == peer).collect();
+    assert_eq!(of.len(), 2, "{log}");
+    for (line, message) in of.iter().zip(["open", "end"]) {
+        assert_eq!(
+            (&line["message"], &line["id"], &line["level"]),
+            (&message.into(), &1.into(), &"INFO".into()),
+            "{line}"
+        );
+    }
+    // What a client says is quoted as the format wants it.
+    let path = "/a\"b'c%0a";
+    let odd = Client::builder(Wire::Rfc6455).path(path).connect(rig.proxy.addr()).unwrap();
+    let log = rig.proxy.stderr_until("\"open\"");
+    let line: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(line["path"], path);
+    drop(odd);
+}
+
+/// The parts of an RFC 5424 message: priority and version, host and so on, text.
+#[track_caller]
+fn parts(message: &str) -> (&str, Vec<&str>, &str) {
+    let mut words = message.splitn(8, ' ');
+    let first = words.next().unwrap();
+    let middle: Vec<&str> = words.by_ref().take(6).collect();
+    (first, middle, words.next().unwrap())
+}
+
+#[test]
+fn syslog_gets_the_lines_over_a_unix_socket_and_udp() {
+    let scratch = Scratch::new();
+    let path = scratch.join("log");
+    let unix = UnixDatagram::bind(&path).unwrap();
+    unix.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let receive = |over_udp: bool| {
+        let mut message = [0; 2048];
+        let len = if over_udp { udp.recv(&mut message) } else { unix.recv(&mut message) }.unwrap();
+        String::from_utf8(message[..len].to_vec()).unwrap()
+    };
+    for (server, over_udp) in
+        [(path.to_str().unwrap().to_owned(), false), (udp.local_addr().unwrap().to_string(), true)]
+    {
+        let rig = Rig::new(&["--syslog", &server]);
+        let message = receive(over_udp);
+        let (first, middle, text) = parts(&message);
+        assert_eq!(first, "<30>1", "{message}");
+        let [time, host, name, pid, id, data] = middle[..] else { panic!("{message}") };
+        assert!(time.ends_with('Z') && time.contains('T') && !host.is_empty(), "{message}");
+        assert_eq!((name, pid, id, data), ("wsproxy", &*rig.proxy.pid().to_string(), "-", "-"));
+        assert!(text.starts_with("listening ") && !text.ends_with('\n'), "{message}");
+        let proxy = rig.close_door();
+        drop(Client::connect(proxy.addr(), Wire::Rfc6455).unwrap());
+        // A warning has another priority.
+        let warning = receive(over_udp);
+        assert!(warning.starts_with("<28>1 ") && warning.contains("cannot be reached"), "{warning}");
+    }
+}
+
+#[test]
+fn a_log_that_takes_nothing_stops_no_session() {
+    let rig = Rig::new(&["-v", "--log-file", "/dev/full"]);
+    for wire in Wire::WEBSOCKET {
+        let (mut client, mut target) = rig.connect(wire);
+        talk(&mut client, &target);
+        let bytes = Rng::new(3).bytes(1000);
+        std::io::Write::write_all(&mut target, &bytes).unwrap();
+        assert!(client.read_exact(1000) == bytes);
+    }
+}
