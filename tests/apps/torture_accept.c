@@ -210,6 +210,8 @@ static void closed_listener(int listener)
 	must(fcntl(listener, F_SETFL, O_NONBLOCK), "F_SETFL");
 	for (int i = 0; i < 5; i++) {
 		ask("knock");
+		/* Connected before the listener goes. */
+		await_client();
 		report("accept", accept(listener, NULL, NULL));
 	}
 	close(listener);

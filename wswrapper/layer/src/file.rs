@@ -16,7 +16,7 @@ use crate::Layer;
 use crate::conn::Conn;
 use crate::scratch::{SMALL, Scratch};
 use crate::send::Sent;
-use crate::sys::{Errno, Fd, RESTART, Result, Sys};
+use crate::sys::{Errno, Fd, Result, Sys};
 
 /// The most that one call moves, as in the kernel (`MAX_RW_COUNT`).
 const MAX_COUNT: usize = 0x7fff_f000;
@@ -70,16 +70,8 @@ impl<S: Sys> Layer<S> {
             } else {
                 self.send_copied(fd, file, at, count - done, flags)
             };
-            match sent {
-                Ok(sent) => {
-                    done += sent.reported;
-                    if !sent.whole {
-                        break;
-                    }
-                }
-                Err(RESTART) if done == 0 => self.sys.outside(|| ()),
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
+            if !self.goes_on(sent, &mut done)? {
+                break;
             }
         }
         Ok(done)
@@ -98,19 +90,18 @@ impl<S: Sys> Layer<S> {
         let mut send = self.claim(conn, fd, flags)?;
         let (head, len) = send.encoder.transmit_head(len);
         let head = head.clone();
-        send.busy = Some(self.sys.thread());
-        drop(send);
         let head = head.as_slice();
-        let ahead = match head {
-            [] => Ok(0),
-            head => self.sys.send_waiting(fd, &[IoSlice::new(head)], flags | MSG_MORE),
-        };
-        let (taken, moved) = match ahead {
-            Ok(n) if n == head.len() => (n, payload(len)),
-            Ok(n) => (n, Err(Errno(libc::EAGAIN))),
-            Err(error) => (0, Err(error)),
-        };
-        let mut send = self.end_wait(conn);
+        let ((taken, moved), mut send) = self.wait(conn, send, || {
+            let ahead = match head {
+                [] => Ok(0),
+                head => self.sys.send_waiting(fd, &[IoSlice::new(head)], flags | MSG_MORE),
+            };
+            match ahead {
+                Ok(n) if n == head.len() => (n, payload(len)),
+                Ok(n) => (n, Err(Errno(libc::EAGAIN))),
+                Err(error) => (0, Err(error)),
+            }
+        });
         let reported = send.encoder.transmitted(taken + moved.unwrap_or(0));
         send.bytes += reported as u64;
         self.release(conn, fd, send);

@@ -1,15 +1,16 @@
 //! fork(2) and exit(3).
 //!
 //! All locks, in the order in which they are taken around a fork: each listener's hub, each epoll instance's registrations,
-//! for each connection the receiving half and the sending half, and last the pools. In ordinary work a thread holds at most
-//! two: receiving, and sending if that is free; or one of the others, and a pool's. None is held across a call that
-//! blocks, so a fork never waits for a client.
+//! for each connection the receiving half and the sending half, what vfork(2) children copied, and last the pools. In
+//! ordinary work a thread holds at most two: receiving, and sending if that is free; or one of the others, and a pool's.
+//! None is held across a call that blocks, so a fork never waits for a client.
 
 use std::sync::atomic::Ordering;
 
 use wsproto::Sender;
 
 use crate::Layer;
+use crate::bridge::Copied;
 use crate::conn::{Conn, Receive, Send};
 use crate::epoll::{Epoll, Registered};
 use crate::hub::Hub;
@@ -22,6 +23,7 @@ use crate::sys::Sys;
 /// Everything that is locked while a fork is under way. Dropping it unlocks, the pools first: the references need them.
 pub struct ForkGuard<'a> {
     _pools: [MutexGuard<'a, Free>; 3],
+    _copies: MutexGuard<'a, Vec<Copied>>,
     conns: Vec<(MutexGuard<'a, Receive>, MutexGuard<'a, Send>, Ref<'a, Conn>)>,
     epolls: Vec<(MutexGuard<'a, Registered>, Ref<'a, Epoll>)>,
     hubs: Vec<(MutexGuard<'a, Hub>, Ref<'a, Listener>)>,
@@ -54,8 +56,9 @@ impl<S: Sys> Layer<S> {
                 send.owners = Some(owners);
             }
         }
+        let copies = self.copies.lock();
         let pools = [self.listeners.lock(), self.epolls.lock(), self.conns.lock()];
-        ForkGuard { _pools: pools, conns, epolls, hubs }
+        ForkGuard { _pools: pools, _copies: copies, conns, epolls, hubs }
     }
 
     /// In the child: handshakes in progress are the parent's, and so is a frame that another thread is sending.

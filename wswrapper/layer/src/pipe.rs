@@ -12,7 +12,7 @@ use crate::Layer;
 use crate::conn::Conn;
 use crate::scratch::{SMALL, Scratch};
 use crate::send::Sent;
-use crate::sys::{Errno, Fd, RESTART, Result, Sys};
+use crate::sys::{Errno, Fd, Result, Sys};
 
 /// The flags there are, linux/splice.h.
 const FLAGS: c_uint = 0x0f;
@@ -52,16 +52,8 @@ impl<S: Sys> Layer<S> {
             } else {
                 self.send_encoded_pipe(&conn, fd, pipe, there, quiet)
             };
-            match sent {
-                Ok(sent) => {
-                    done += sent.reported;
-                    if !sent.whole {
-                        break;
-                    }
-                }
-                Err(RESTART) if done == 0 => self.sys.outside(|| ()),
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
+            if !self.goes_on(sent, &mut done)? {
+                break;
             }
         }
         Ok(done)

@@ -64,24 +64,40 @@ impl<S: Sys> Layer<S> {
             // The kernel raises SIGPIPE only where nothing of the call was sent.
             let quiet = if done > 0 { MSG_NOSIGNAL } else { 0 };
             match self.send_frame(&conn, fd, bufs, done, flags | quiet) {
-                Ok(sent) => {
-                    done += sent.reported;
-                    if !sent.whole {
-                        break;
-                    }
-                }
                 Err(Errno(libc::ENOTSOCK)) if done == 0 => {
                     // The number was closed behind our back and is something else by now.
                     self.forget(fd);
                     return self.send_plain(fd, bufs, flags);
                 }
-                // The handler runs, and the call goes on; anything may have been sent meanwhile.
-                Err(RESTART) if done == 0 => self.sys.outside(|| ()),
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
+                sent => {
+                    if !self.goes_on(sent, &mut done)? {
+                        break;
+                    }
+                }
             }
         }
         Ok(done)
+    }
+
+    /// Counts a frame of a call that sends several, and tells whether the next one follows.
+    ///
+    /// # Errors
+    /// That of the frame, if nothing of the call was sent.
+    #[inline(always)]
+    pub(crate) fn goes_on(&self, sent: Result<Sent>, done: &mut usize) -> Result<bool> {
+        match sent {
+            Ok(sent) => {
+                *done += sent.reported;
+                Ok(sent.whole)
+            }
+            Err(RESTART) if *done == 0 => {
+                // The handler runs, and the call goes on; anything may have been sent meanwhile.
+                self.sys.outside(|| ());
+                Ok(true)
+            }
+            Err(error) if *done == 0 => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     /// The call on a number that is none of ours any more.
@@ -105,15 +121,23 @@ impl<S: Sys> Layer<S> {
         waited.map(|()| send)
     }
 
-    /// The wait of this thread is over.
-    pub(crate) fn end_wait<'a>(&self, conn: &'a Conn) -> MutexGuard<'a, Send> {
+    /// Runs `f`, which sends what was prepared and may wait, without the lock; others are kept out meanwhile.
+    pub(crate) fn wait<'a, T>(
+        &self,
+        conn: &'a Conn,
+        mut send: MutexGuard<'a, Send>,
+        f: impl FnOnce() -> T,
+    ) -> (T, MutexGuard<'a, Send>) {
+        send.busy = Some(self.sys.thread());
+        drop(send);
+        let result = f();
         let mut send = conn.send.lock();
         send.busy = None;
         conn.idle.fetch_add(1, Ordering::Relaxed);
         if send.waiting > 0 {
             self.sys.wake_word(&conn.idle);
         }
-        send
+        (result, send)
     }
 
     /// Sends one frame of the bytes behind the first `done`, or what an open frame still lacks.
@@ -271,10 +295,8 @@ impl<S: Sys> Layer<S> {
             *first = IoSlice::new(head);
         }
         let from = usize::from(head.is_empty());
-        send.busy = Some(self.sys.thread());
-        drop(send);
-        let sent = self.sys.send_waiting(fd, pieces.get(from..=count).unwrap_or_default(), flags);
-        let mut send = self.end_wait(conn);
+        let pieces = pieces.get(from..=count).unwrap_or_default();
+        let (sent, mut send) = self.wait(conn, send, || self.sys.send_waiting(fd, pieces, flags));
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
         (judge(sent, reported, head.len() + len), send)
     }
@@ -294,11 +316,11 @@ impl<S: Sys> Layer<S> {
         let (mut gathered, mut out) = ([0; SMALL / 2], [0; SMALL]);
         let gathered = gather(pieces.get(..count).unwrap_or_default(), &mut gathered);
         let len = send.encoder.transmit_encoded(gathered, &mut out);
-        send.busy = Some(self.sys.thread());
-        drop(send);
         let out = out.get(..len).unwrap_or_default();
-        let sent = if len == 0 { Ok(0) } else { self.sys.send_waiting(fd, &[IoSlice::new(out)], flags) };
-        let mut send = self.end_wait(conn);
+        let (sent, mut send) = self.wait(conn, send, || match out {
+            [] => Ok(0),
+            out => self.sys.send_waiting(fd, &[IoSlice::new(out)], flags),
+        });
         let reported = send.encoder.transmitted_encoded(sent.unwrap_or(0), out);
         (judge(sent, reported, len), send)
     }
