@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use wstests::{Client, End, Rng, Scratch, Server, Wire, app, twin, wait};
+use wstests::{Client, End, Rng, Scratch, Server, Wire, app, proxy, twin, wait};
 
 /// The server of `tests/apps/bridge.c`.
 fn server(mode: &str) -> Command {
@@ -240,14 +240,22 @@ impl Log {
 
 #[test]
 fn a_companion_is_small_has_no_more_than_it_needs_and_ends_with_the_connection() {
-    for wire in Wire::selected() {
+    // The one that the library finds, and the proxy by its name, which is the same program in the end.
+    let named = [None, Some(proxy())];
+    for (wire, named) in Wire::selected().into_iter().flat_map(|wire| named.iter().map(move |named| (wire, named))) {
         let log = Log::new();
-        let server = Server::wrapped(log.of(&mut server("execl")));
+        let mut command = server("execl");
+        if let Some(path) = named {
+            command.env("WSWRAP_COMPANION", path);
+        }
+        let server = Server::wrapped(log.of(&mut command));
         let mut client = handed_on(&server, wire, b"before");
         let mut rng = Rng::new(3);
         let sent = rng.bytes(3 << 20);
         assert!(client.exchange(&sent, &mut rng, sent.len()) == sent);
         let companion = log.companion();
+        let command = std::fs::read(companion.join("cmdline")).unwrap();
+        assert!(command.ends_with(b"bridge\0"), "{}", String::from_utf8_lossy(&command));
         let mut fds: Vec<String> = companion
             .join("fd")
             .read_dir()

@@ -43,6 +43,7 @@ fn what_is_built_is_started_from_anywhere() {
     install(&launcher(), &release.join("wswrap"));
     install(&library(), &release.join(LIBRARY));
     install(&proxy(), &release.join("wsproxy"));
+    install(&proxy(), &release.join("wsproxy-bridge"));
     symlink("a check out/wswrap", scratch.path("first")).expect("linked");
     symlink(scratch.path("first"), scratch.path("second link")).expect("linked");
     let tools = scratch.path("tools");

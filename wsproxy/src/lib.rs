@@ -17,7 +17,6 @@
 //! ```
 
 pub mod address;
-pub mod bridge;
 mod connection;
 pub mod dial;
 pub mod handler;

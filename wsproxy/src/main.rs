@@ -17,18 +17,18 @@ mod run;
 mod syslog;
 
 use std::io::Write as _;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 
 use config::Request;
 use failure::Failure;
 
 fn main() -> ExitCode {
-    // The companion of a wrapped program is small: it has nothing to do with what a proxy needs.
     let mut arguments = std::env::args_os().skip(1);
     if let (Some(command), None) = (arguments.next(), arguments.next())
         && command == "bridge"
     {
-        return wsproxy::bridge::run();
+        return bridge();
     }
     match begin() {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,6 +40,15 @@ fn main() -> ExitCode {
             ExitCode::from(failure.status())
         }
     }
+}
+
+/// The companion of one connection, in a smaller program where that is installed beside this one.
+fn bridge() -> ExitCode {
+    if let Ok(own) = std::env::current_exe() {
+        // It returns only where there is none, and then this process does the same.
+        let _ = Command::new(own.with_file_name("wsproxy-bridge")).arg0("wsproxy").arg("bridge").exec();
+    }
+    wsbridge::run()
 }
 
 fn begin() -> Result<(), Failure> {

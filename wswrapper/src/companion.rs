@@ -20,8 +20,8 @@ use wslayer::sys::{Errno, Fd, Result};
 use crate::glue::errno;
 use crate::start::logs_to_stderr;
 
-/// The name of the program.
-const NAME: &str = "wsproxy";
+/// The names of the program: the companion alone, and the proxy, which is many times its size and does the same if it is told to.
+const NAMES: [&str; 2] = ["wsproxy-bridge", "wsproxy"];
 
 /// Where it may be, seen from the directory of the library: beside it, or where an installation has its programs.
 const PLACES: [&str; 3] = [".", "../bin", "../../bin"];
@@ -43,7 +43,10 @@ pub fn prepare(config: &Config) {
     let named = std::env::var_os("WSWRAP_COMPANION").filter(|path| !path.is_empty());
     let paths: Vec<PathBuf> = match (named, own_directory()) {
         (Some(path), _) => vec![path.into()],
-        (None, Some(directory)) => PLACES.iter().map(|place| directory.join(place).join(NAME)).collect(),
+        (None, Some(directory)) => {
+            let in_all_places = |name| PLACES.map(|place| directory.join(place).join(name));
+            NAMES.into_iter().flat_map(in_all_places).collect()
+        }
         (None, None) => Vec::new(),
     };
     let mut environment = Vec::new();

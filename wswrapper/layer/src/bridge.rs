@@ -76,9 +76,9 @@ impl fmt::Display for NotBridged {
             NotBridged::Busy => f.write_str("another thread is writing to it"),
             NotBridged::Failed(error) => write!(f, "error {}", error.0),
             NotBridged::NoCompanion(Errno(libc::ENOENT)) => f.write_str(
-                "no wsproxy beside libwswrapper.so or in ../bin: install it, or name it in WSWRAP_COMPANION",
+                "no wsproxy-bridge or wsproxy beside libwswrapper.so or in ../bin: install one, or name it in WSWRAP_COMPANION",
             ),
-            NotBridged::NoCompanion(error) => write!(f, "wsproxy does not start: error {}", error.0),
+            NotBridged::NoCompanion(error) => write!(f, "the companion does not start: error {}", error.0),
         }
     }
 }

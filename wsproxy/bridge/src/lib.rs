@@ -1,6 +1,6 @@
 //! The companion of one connection: a process that speaks WebSocket for a program that cannot be reached from inside.
 //!
-//! The library starts it as `wsproxy bridge`, with the client's TCP connection as descriptor 0 and one end of a socket pair, whose
+//! The library starts it as `wsproxy bridge`, which is `wsproxy-bridge` where that is installed, with the client's TCP connection as descriptor 0 and one end of a socket pair, whose
 //! other end the program has in place of the connection, as descriptor 1. The first bytes to be read from the pair are the
 //! connection's state ([`wsproto::Handover`]); what follows is what the program writes.
 //!
@@ -15,8 +15,11 @@
 //!
 //! With `WSWRAP_VERBOSE=1` in the environment one line about the end goes to the file `WSWRAP_LOG`, or to standard error.
 
+#![deny(unsafe_code)]
+
 mod inbound;
 mod outbound;
+#[allow(unsafe_code)]
 mod sys;
 
 use std::io::{ErrorKind, Write};
