@@ -24,7 +24,7 @@ use crate::sys::{Errno, Fd, RESTART, Result, Sys};
 /// Payload that is collected from several buffers of the program into one base64 frame; its encoding fits beside it.
 const GATHER: usize = 32 * 1024;
 
-/// Frames up to this size are put together on the stack.
+/// Frames that are put together on the stack: the longest has 127 bytes.
 const SMALL_FRAME: usize = 128;
 
 /// The least that the encoder takes to make a frame in.
@@ -226,19 +226,24 @@ impl<S: Sys> Layer<S> {
     /// The same for one buffer, as most writes are. A small one is copied: a plain send costs less than a vectored one.
     #[inline(always)]
     fn try_single(&self, send: &mut Send, fd: Fd, bytes: &[u8], flags: c_int) -> Result<Sent> {
+        let mut frame = [0; SMALL_FRAME];
+        let Some(frame) = send.encoder.short_frame(bytes, &mut frame) else {
+            return self.try_headed(send, fd, bytes, flags);
+        };
+        let sent = self.sys.send(fd, frame, flags);
+        if sent == Ok(frame.len()) {
+            return Ok(Sent { reported: bytes.len(), whole: true });
+        }
+        commit_cut(send, bytes, sent)
+    }
+
+    /// A frame of one buffer that is not short, or that something goes in front of.
+    #[inline(never)]
+    fn try_headed(&self, send: &mut Send, fd: Fd, bytes: &[u8], flags: c_int) -> Result<Sent> {
         let (head, len) = send.encoder.transmit_head(bytes.len());
         let (head, bytes) = (head.as_slice(), bytes.get(..len).unwrap_or_default());
         let prepared = head.len() + bytes.len();
-        let mut frame = [0; SMALL_FRAME];
-        let sent = match frame.get_mut(..prepared) {
-            Some(frame) => {
-                let (start, rest) = frame.split_at_mut(head.len());
-                start.copy_from_slice(head);
-                rest.copy_from_slice(bytes);
-                self.sys.send(fd, frame, flags)
-            }
-            None => self.sys.send_vectored(fd, &[IoSlice::new(head), IoSlice::new(bytes)], flags),
-        };
+        let sent = self.sys.send_vectored(fd, &[IoSlice::new(head), IoSlice::new(bytes)], flags);
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
         judge(sent, reported, prepared)
     }
@@ -383,7 +388,17 @@ impl<S: Sys> Layer<S> {
 
     /// Hands what the receiver has to say to the sender: pongs, and the answer to a Close or to a broken rule. If the
     /// sender is in use, whoever uses it does this when done.
+    #[inline(always)]
     pub(crate) fn settle(&self, conn: &Conn, fd: Fd, receive: &mut Receive) {
+        if receive.decoder.end().is_some() || receive.decoder.has_pong() {
+            self.reply(conn, fd, receive);
+        }
+    }
+
+    /// [`Layer::settle`] where the stream has ended or a pong is due.
+    #[cold]
+    #[inline(never)]
+    fn reply(&self, conn: &Conn, fd: Fd, receive: &mut Receive) {
         let ends = receive.decoder.end().is_some() && !receive.ended;
         if ends {
             // The end of the stream is visible to the kernel, for whoever asks it next.
@@ -414,9 +429,17 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Sends what waits for room, if anything does. Called where the program calls us anyway.
+    #[inline(always)]
     pub(crate) fn flush(&self, conn: &Conn, fd: Fd) {
-        if conn.is_unsent()
-            && let Some(mut send) = conn.send.try_lock()
+        if conn.is_unsent() {
+            self.transmit_unsent(conn, fd);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn transmit_unsent(&self, conn: &Conn, fd: Fd) {
+        if let Some(mut send) = conn.send.try_lock()
             && send.busy.is_none()
         {
             let _ = self.transmit(conn, fd, &mut send);
@@ -468,6 +491,16 @@ fn judge(sent: Result<usize>, reported: usize, prepared: usize) -> Result<Sent> 
         Ok(_) => Err(Errno(libc::EAGAIN)),
         Err(error) => Err(error),
     }
+}
+
+/// The kernel did not take all of a short frame of `bytes`.
+#[cold]
+#[inline(never)]
+fn commit_cut(send: &mut Send, bytes: &[u8], sent: Result<usize>) -> Result<Sent> {
+    let (head, len) = send.encoder.transmit_head(bytes.len());
+    let prepared = head.as_slice().len() + len;
+    let reported = send.encoder.transmitted(sent.unwrap_or(0));
+    judge(sent, reported, prepared)
 }
 
 /// Copies as much of `pieces` as fits into `buf`.
