@@ -135,6 +135,7 @@ impl Rfc6455 {
             let before = *received;
             match &mut self.state {
                 State::Header(_) | State::Data { .. } if input.is_empty() => return Ok(()),
+                State::Data { .. } if out.is_empty() && matches!(self.payload, Payload::Verbatim(_)) => return Ok(()),
                 State::Header(held) => {
                     let Some(header) = collect(held, input, &mut received.consumed)? else {
                         return Ok(());

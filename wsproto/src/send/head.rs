@@ -13,6 +13,9 @@ const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
+/// The most payload whose length is in the second byte.
+pub(super) const SHORT: usize = 125;
+
 /// A control frame's header: no mask, a length up to 125.
 const CONTROL_HEADER: usize = 2;
 const LONGEST_PONG: usize = CONTROL_HEADER + 125;

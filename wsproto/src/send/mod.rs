@@ -236,6 +236,28 @@ impl Sender {
         (&self.head, self.prepared.payload)
     }
 
+    /// Verbatim: writes the frame of a payload of 1 to 125 bytes to the front of `out`, and returns it. `None` if the payload is not
+    /// of that kind, if anything goes out in front of it, if no frame may begin, or if `out` is too small.
+    ///
+    /// Where the kernel takes all of it, nothing is to be reported: the next frame begins behind it, as this one did. Where it takes
+    /// less, the same bytes are prepared with [`Sender::transmit_head`] and reported with [`Sender::transmitted`].
+    #[inline]
+    pub fn short_frame<'a>(&self, payload: &[u8], out: &'a mut [u8]) -> Option<&'a mut [u8]> {
+        let idle = self.encoding == Encoding::Binary
+            && matches!(self.frame, Frame::Boundary)
+            && self.closing == Closing::Open
+            && self.head.is_empty()
+            && self.pong.is_none();
+        if !idle || !(1..=head::SHORT).contains(&payload.len()) {
+            return None;
+        }
+        let frame = out.get_mut(..payload.len() + 2)?;
+        let [first, second, rest @ ..] = frame else { return None };
+        (*first, *second) = (head::BINARY, payload.len() as u8);
+        rest.copy_from_slice(payload);
+        Some(frame)
+    }
+
     /// The kernel took the first `sent` bytes of what [`Sender::transmit_head`] or [`Sender::transmit_control`] prepared:
     /// the head, then payload. Commits exactly that and returns how many bytes of the payload the program is to be told.
     /// 0 with `sent` 0 leaves everything as before the preparation.

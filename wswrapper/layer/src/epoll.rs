@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 
 use crate::Layer;
 use crate::lock::Mutex;
-use crate::ready::Behind;
+use crate::ready::{Behind, READ_BITS, filter};
 use crate::slots::{Recycle, Ref, Slot};
 use crate::sys::{Errno, Fd, Result, Sys};
 use crate::wait::{Deadline, Limits};
@@ -185,8 +185,8 @@ impl<S: Sys> Layer<S> {
             return self.wait_inherited(epoll_fd, &epoll, events, limits);
         }
         let deadline = Deadline::after(&self.sys, limits.timeout);
+        let mut left = limits.timeout;
         loop {
-            let left = deadline.remaining(&self.sys);
             let n = self.sys.outside(|| self.sys.epoll_wait(epoll_fd, events, left, limits.mask))?;
             if n == 0 {
                 return Ok(0);
@@ -196,6 +196,7 @@ impl<S: Sys> Layer<S> {
             if kept > 0 {
                 return Ok(kept);
             }
+            left = deadline.remaining(&self.sys);
         }
     }
 
@@ -214,29 +215,14 @@ impl<S: Sys> Layer<S> {
     pub(crate) fn translate(&self, epoll_fd: Fd, epoll: &Epoll, events: &mut [epoll_event]) -> usize {
         let mut kept = 0;
         for i in 0..events.len() {
-            let Some(mut event) = events.get(i).copied() else {
+            let Some((event, later)) = events.get(i..).and_then(<[_]>::split_first) else {
                 break;
             };
-            let keep = match Token::unpack(event.u64, self.magic) {
-                None => true,
-                Some(token) => {
-                    let registered = epoll.registered.lock().get(&token.fd).copied();
-                    match registered.filter(|registration| u32::from(registration.generation) == token.generation) {
-                        None => false,
-                        Some(registration) => {
-                            let duplicate = |other: &epoll_event| {
-                                let other = Token::unpack(other.u64, self.magic);
-                                other.is_some_and(|other| other.fd == token.fd && other.hub != token.hub)
-                            };
-                            let again = matches!(registration.target, Slot::Listener(_))
-                                && events.get(i + 1..).unwrap_or_default().iter().any(duplicate);
-                            // The listener and its hub in one go: the second of them answers for both.
-                            !again && self.see((epoll_fd, epoll), token, registration, &mut event)
-                        }
-                    }
-                }
+            let given = match Token::unpack(event.u64, self.magic) {
+                None => Some(*event),
+                Some(token) => self.see((epoll_fd, epoll), token, event.events, later),
             };
-            if let (true, Some(place)) = (keep, events.get_mut(kept)) {
+            if let (Some(event), Some(place)) = (given, events.get_mut(kept)) {
                 *place = event;
                 kept += 1;
             }
@@ -244,13 +230,46 @@ impl<S: Sys> Layer<S> {
         kept
     }
 
-    /// Looks behind one event of ours. Returns whether the program gets it.
+    /// Looks behind one event of ours, with those that the kernel gave behind it. Returns what the program gets.
     #[inline(always)]
-    fn see(&self, epoll: (Fd, &Epoll), token: Token, registration: Registration, event: &mut epoll_event) -> bool {
-        let reported = event.events;
-        event.u64 = registration.data;
-        event.events = match registration.target {
-            _ if self.slots.get(token.fd) != registration.target => reported,
+    fn see(&self, epoll: (Fd, &Epoll), token: Token, reported: u32, later: &[epoll_event]) -> Option<epoll_event> {
+        let registration = epoll.1.registered.lock().get(&token.fd).copied()?;
+        if u32::from(registration.generation) != token.generation {
+            return None;
+        }
+        let events = match registration.target {
+            Slot::Conn(index) if registration.events & EPOLLONESHOT as u32 == 0 => {
+                if reported & READ_BITS == 0 {
+                    reported
+                } else {
+                    filter(reported, self.behind_conn(token.fd, index))
+                }
+            }
+            _ => self.see_other(epoll, token, &registration, reported, later),
+        };
+        (events != 0).then_some(epoll_event { events, u64: registration.data })
+    }
+
+    /// The same for what is no connection, or registered for one event. Returns the bits that the program gets.
+    #[inline(never)]
+    fn see_other(
+        &self,
+        epoll: (Fd, &Epoll),
+        token: Token,
+        registration: &Registration,
+        reported: u32,
+        later: &[epoll_event],
+    ) -> u32 {
+        let duplicate = |other: &epoll_event| {
+            let other = Token::unpack(other.u64, self.magic);
+            other.is_some_and(|other| other.fd == token.fd && other.hub != token.hub)
+        };
+        if matches!(registration.target, Slot::Listener(_)) && later.iter().any(duplicate) {
+            // The listener and its hub in one go: the second of them answers for both.
+            return 0;
+        }
+        let events = match registration.target {
+            target if self.slots.get(token.fd) != target => reported,
             Slot::Listener(_) => {
                 let waits = self.listener(token.fd).is_some_and(|l| self.connection_waits(token.fd, &l));
                 let others = if token.hub { 0 } else { reported & !(EPOLLIN as u32) };
@@ -258,10 +277,9 @@ impl<S: Sys> Layer<S> {
             }
             _ => self.filter_fd(token.fd, reported),
         };
-        let given = event.events != 0;
         let one_shot = registration.events & EPOLLONESHOT as u32 != 0;
-        let stands = !one_shot || self.settle_oneshot(epoll, token, given);
-        stands && given
+        let stands = !one_shot || self.settle_oneshot(epoll, token, events != 0);
+        if stands { events } else { 0 }
     }
 
     /// A one-shot registration is disarmed by the event that the program gets, and by no other. Returns whether the event

@@ -17,8 +17,8 @@ use crate::sys::{Errno, Fd, Result, Sys};
 const NORMAL_CLOSURE: u16 = 1000;
 
 impl<S: Sys> Layer<S> {
-    /// The wrapped connection behind `fd`.
-    #[inline]
+    /// The wrapped connection behind `fd`. One piece of code for all calls: it is in the cache when the next one comes.
+    #[inline(never)]
     pub(crate) fn conn(&self, fd: Fd) -> Option<Ref<'_, Conn>> {
         loop {
             let slot = self.slots.get(fd);

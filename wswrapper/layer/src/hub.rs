@@ -209,11 +209,18 @@ impl<S: Sys> Layer<S> {
 
     /// Before a wait that the listeners may be part of: connections that are ready, and that the program did not take,
     /// are to end it.
+    #[inline(always)]
     pub(crate) fn ring(&self) {
         if self.ready.load(Ordering::Acquire) > 0 {
-            for listener in self.listeners.in_use() {
-                self.arm(&mut listener.hub.lock(), 0);
-            }
+            self.arm_all();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn arm_all(&self) {
+        for listener in self.listeners.in_use() {
+            self.arm(&mut listener.hub.lock(), 0);
         }
     }
 

@@ -42,19 +42,20 @@ impl<S: Sys> Layer<S> {
             return reported;
         }
         match self.slots.get(fd) {
-            Slot::Conn(_) => filter(reported, self.behind_conn(fd)),
+            Slot::Conn(index) => filter(reported, self.behind_conn(fd, index)),
             Slot::Epoll(index) => filter(reported, self.behind_epoll(fd, index, NESTING)),
             _ => reported,
         }
     }
 
+    /// What is behind a report of input on `fd`, which was the connection at `index` when that was looked up.
     #[inline(always)]
-    pub(crate) fn behind_conn(&self, fd: Fd) -> Behind {
-        let Some(conn) = self.conn(fd) else {
+    pub(crate) fn behind_conn(&self, fd: Fd, index: u32) -> Behind {
+        let Some(conn) = self.conns.acquire(index) else {
             return Behind::Something;
         };
         let receive = &mut *conn.receive.lock();
-        if self.slots.get(fd) != Slot::Conn(conn.index()) {
+        if self.slots.get(fd) != Slot::Conn(index) {
             // Another thread has closed the number, and it may be something else by now; `leave` waits for this lock, so as long
             // as we hold it the number stays what it is.
             return Behind::Something;

@@ -47,6 +47,30 @@ impl<S: Sys> Layer<S> {
     /// Those of recv(2); `EINVAL` for `MSG_OOB`, which no WebSocket carries.
     pub fn receive(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
         let Some(conn) = self.conn(fd) else { return self.receive_plain(fd, bufs, flags) };
+        if let [only] = &mut *bufs
+            && flags & !libc::MSG_DONTWAIT == 0
+        {
+            match self.take_short(&conn, fd, only) {
+                Some(Ok((delivered, false))) => return Ok(delivered),
+                Some(Ok((delivered, true))) => return self.receive_any(&conn, fd, bufs, flags, delivered),
+                Some(Err(error)) if error != Errno(libc::ENOTSOCK) => return Err(error),
+                // The kernel says that again.
+                Some(Err(_)) | None => {}
+            }
+        }
+        self.receive_any(&conn, fd, bufs, flags, 0)
+    }
+
+    /// [`Layer::receive`] of anything, behind the first `delivered` bytes.
+    #[inline(never)]
+    fn receive_any(
+        &self,
+        conn: &Conn,
+        fd: Fd,
+        bufs: &mut [IoSliceMut<'_>],
+        flags: c_int,
+        delivered: usize,
+    ) -> Result<usize> {
         if flags & libc::MSG_OOB != 0 {
             return Err(Errno(libc::EINVAL));
         }
@@ -54,10 +78,11 @@ impl<S: Sys> Layer<S> {
             return self.sys.outside(|| self.sys.recv_vectored(fd, bufs, flags));
         }
         let cursor = &mut Cursor::new(bufs);
+        cursor.advance(delivered);
         let received = if flags & libc::MSG_PEEK != 0 {
-            self.peek(&conn, fd, cursor, flags)
+            self.peek(conn, fd, cursor, flags)
         } else {
-            self.fill(&conn, fd, cursor, flags)
+            self.fill(conn, fd, cursor, flags)
         };
         if received == Err(Errno(libc::ENOTSOCK)) {
             // The number was closed behind our back and is something else by now.

@@ -24,8 +24,8 @@ use crate::sys::{Errno, Fd, RESTART, Result, Sys};
 /// Payload that is collected from several buffers of the program into one base64 frame; its encoding fits beside it.
 const GATHER: usize = 32 * 1024;
 
-/// Frames up to this size are put together on the stack.
-const SMALL_FRAME: usize = 128;
+/// The longest frame whose length is in one byte: two bytes of header, 125 of payload.
+const SHORT_FRAME: usize = 127;
 
 /// The least that the encoder takes to make a frame in.
 const MIN_ROOM: usize = 512;
@@ -49,6 +49,66 @@ impl<S: Sys> Layer<S> {
     /// programs fall back to a plain send.
     pub fn send(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
         let Some(conn) = self.conn(fd) else { return self.send_plain(fd, bufs, flags) };
+        if let [only] = bufs
+            && flags & (libc::MSG_OOB | libc::MSG_ZEROCOPY) == 0
+            && let Some(sent) = self.send_short(&conn, fd, only, flags)
+        {
+            return sent;
+        }
+        self.send_frames(&conn, fd, bufs, flags, None)
+    }
+
+    /// A message of one short frame that nothing goes in front of, as most are. `None` where it takes more; nothing was done then.
+    ///
+    /// It is copied behind its header: a plain send costs less than a vectored one.
+    #[inline(always)]
+    fn send_short(&self, conn: &Conn, fd: Fd, bytes: &[u8], flags: c_int) -> Option<Result<usize>> {
+        let mut frame = [0; SHORT_FRAME];
+        let mut send = conn.send.lock();
+        if send.busy.is_some() {
+            return None;
+        }
+        let frame = send.encoder.short_frame(bytes, &mut frame)?;
+        let sent = self.sys.send(fd, frame, flags | MSG_DONTWAIT);
+        if sent != Ok(frame.len()) {
+            return Some(self.send_cut(conn, send, fd, bytes, flags, sent));
+        }
+        send.bytes += bytes.len() as u64;
+        drop(send);
+        self.answer_late(conn, fd);
+        Some(Ok(bytes.len()))
+    }
+
+    /// The kernel did not take all of a short frame of `bytes`.
+    #[cold]
+    #[inline(never)]
+    fn send_cut<'a>(
+        &self,
+        conn: &'a Conn,
+        mut send: MutexGuard<'a, Send>,
+        fd: Fd,
+        bytes: &[u8],
+        flags: c_int,
+        sent: Result<usize>,
+    ) -> Result<usize> {
+        let (head, len) = send.encoder.transmit_head(bytes.len());
+        let prepared = head.as_slice().len() + len;
+        let reported = send.encoder.transmitted(sent.unwrap_or(0));
+        let bufs = &[IoSlice::new(bytes)];
+        let first = self.complete(conn, send, fd, bufs, 0, flags, judge(sent, reported, prepared));
+        self.send_frames(conn, fd, bufs, flags, Some(first))
+    }
+
+    /// [`Layer::send`] of any bytes; `first` is what became of the first frame, if it was sent.
+    #[inline(never)]
+    fn send_frames(
+        &self,
+        conn: &Conn,
+        fd: Fd,
+        bufs: &[IoSlice<'_>],
+        flags: c_int,
+        mut first: Option<Result<Sent>>,
+    ) -> Result<usize> {
         if flags & libc::MSG_OOB != 0 {
             return Err(Errno(libc::EINVAL));
         }
@@ -63,7 +123,8 @@ impl<S: Sys> Layer<S> {
         while done < len {
             // The kernel raises SIGPIPE only where nothing of the call was sent.
             let quiet = if done > 0 { MSG_NOSIGNAL } else { 0 };
-            match self.send_frame(&conn, fd, bufs, done, flags | quiet) {
+            let sent = first.take().unwrap_or_else(|| self.send_frame(conn, fd, bufs, done, flags | quiet));
+            match sent {
                 Err(Errno(libc::ENOTSOCK)) if done == 0 => {
                     // The number was closed behind our back and is something else by now.
                     self.forget(fd);
@@ -155,6 +216,21 @@ impl<S: Sys> Layer<S> {
         } else {
             self.try_encoded(&mut send, fd, bufs, done, flags)
         };
+        self.complete(conn, send, fd, bufs, done, flags, first)
+    }
+
+    /// A frame after its `first` attempt: waits for the rest if `flags` and the socket say so, and ends the use of the sending half.
+    #[inline(always)]
+    fn complete<'a>(
+        &self,
+        conn: &'a Conn,
+        mut send: MutexGuard<'a, Send>,
+        fd: Fd,
+        bufs: &[IoSlice<'_>],
+        done: usize,
+        flags: c_int,
+        first: Result<Sent>,
+    ) -> Result<Sent> {
         let sent = match first {
             Ok(sent) if sent.whole => Ok(sent),
             Err(error) if error != Errno(libc::EAGAIN) => Err(error),
@@ -163,7 +239,7 @@ impl<S: Sys> Layer<S> {
                 let reported = short.map_or(0, |sent| sent.reported);
                 let (rest, guard) = if flags & MSG_DONTWAIT != 0 {
                     (Err(Errno(libc::EAGAIN)), send)
-                } else if verbatim {
+                } else if send.encoder.is_verbatim() {
                     self.wait_verbatim(conn, send, fd, bufs, done + reported, flags)
                 } else {
                     self.wait_encoded(conn, send, fd, bufs, done + reported, flags)
@@ -223,22 +299,13 @@ impl<S: Sys> Layer<S> {
         judge(sent, reported, prepared)
     }
 
-    /// The same for one buffer, as most writes are. A small one is copied: a plain send costs less than a vectored one.
+    /// The same for one buffer.
     #[inline(always)]
     fn try_single(&self, send: &mut Send, fd: Fd, bytes: &[u8], flags: c_int) -> Result<Sent> {
         let (head, len) = send.encoder.transmit_head(bytes.len());
         let (head, bytes) = (head.as_slice(), bytes.get(..len).unwrap_or_default());
         let prepared = head.len() + bytes.len();
-        let mut frame = [0; SMALL_FRAME];
-        let sent = match frame.get_mut(..prepared) {
-            Some(frame) => {
-                let (start, rest) = frame.split_at_mut(head.len());
-                start.copy_from_slice(head);
-                rest.copy_from_slice(bytes);
-                self.sys.send(fd, frame, flags)
-            }
-            None => self.sys.send_vectored(fd, &[IoSlice::new(head), IoSlice::new(bytes)], flags),
-        };
+        let sent = self.sys.send_vectored(fd, &[IoSlice::new(head), IoSlice::new(bytes)], flags);
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
         judge(sent, reported, prepared)
     }
@@ -376,14 +443,30 @@ impl<S: Sys> Layer<S> {
             let _ = self.transmit(conn, fd, &mut send);
         }
         drop(send);
+        self.answer_late(conn, fd);
+    }
+
+    /// What the receiver left for the sender while that was in use.
+    #[inline(always)]
+    fn answer_late(&self, conn: &Conn, fd: Fd) {
         if conn.has_answer() {
-            self.settle(conn, fd, &mut conn.receive.lock());
+            self.reply(conn, fd, &mut conn.receive.lock());
         }
     }
 
     /// Hands what the receiver has to say to the sender: pongs, and the answer to a Close or to a broken rule. If the
     /// sender is in use, whoever uses it does this when done.
+    #[inline(always)]
     pub(crate) fn settle(&self, conn: &Conn, fd: Fd, receive: &mut Receive) {
+        if receive.decoder.end().is_some() || receive.decoder.has_pong() {
+            self.reply(conn, fd, receive);
+        }
+    }
+
+    /// [`Layer::settle`] where the stream has ended or a pong is due.
+    #[cold]
+    #[inline(never)]
+    fn reply(&self, conn: &Conn, fd: Fd, receive: &mut Receive) {
         let ends = receive.decoder.end().is_some() && !receive.ended;
         if ends {
             // The end of the stream is visible to the kernel, for whoever asks it next.
@@ -414,9 +497,17 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Sends what waits for room, if anything does. Called where the program calls us anyway.
+    #[inline(always)]
     pub(crate) fn flush(&self, conn: &Conn, fd: Fd) {
-        if conn.is_unsent()
-            && let Some(mut send) = conn.send.try_lock()
+        if conn.is_unsent() {
+            self.transmit_unsent(conn, fd);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn transmit_unsent(&self, conn: &Conn, fd: Fd) {
+        if let Some(mut send) = conn.send.try_lock()
             && send.busy.is_none()
         {
             let _ = self.transmit(conn, fd, &mut send);

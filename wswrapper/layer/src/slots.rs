@@ -109,11 +109,13 @@ const CHUNK: usize = 64;
 struct Entry<T> {
     /// 0: free. Else 1 for the table (while any descriptor names it) plus the references in use.
     refs: AtomicU32,
+    /// Where it is in the pool.
+    index: u32,
     value: T,
 }
 
 /// Objects that are made together, when the first of them is needed.
-type Chunk<T> = Box<[Entry<T>]>;
+type Chunk<T> = [Entry<T>; CHUNK];
 
 /// Reusable objects at stable places.
 pub struct Pool<T> {
@@ -128,10 +130,10 @@ pub struct Free {
     fresh: u32,
 }
 
-/// A reference to an object in a pool; the object is not reused while it lives.
+/// A reference to an object in a pool; the object is not reused while it lives. Two words, which a function returns in
+/// registers.
 pub struct Ref<'a, T: Recycle> {
     pool: &'a Pool<T>,
-    index: u32,
     entry: &'a Entry<T>,
 }
 
@@ -165,23 +167,24 @@ impl<T: Recycle> Pool<T> {
         };
         let entry = self.entry(index)?;
         entry.refs.store(1, Ordering::Release);
-        Some(Ref { pool: self, index, entry })
+        Some(Ref { pool: self, entry })
     }
 
     /// A reference to the object at `index`, if it is in use.
+    #[inline(always)]
     pub fn acquire(&self, index: u32) -> Option<Ref<'_, T>> {
         let entry = self.entry(index)?;
         entry
             .refs
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |refs| (refs > 0).then_some(refs + 1))
             .ok()
-            .map(|_| Ref { pool: self, index, entry })
+            .map(|_| Ref { pool: self, entry })
     }
 
     /// Gives up the table's reference to `index`.
     pub fn release(&self, index: u32) {
         if let Some(entry) = self.entry(index) {
-            drop(Ref { pool: self, index, entry });
+            drop(Ref { pool: self, entry });
         }
     }
 
@@ -196,15 +199,26 @@ impl<T: Recycle> Pool<T> {
         self.free.lock()
     }
 
-    fn make_chunk(&self, index: u32) -> Option<()> {
-        let cell = self.chunks.get(index as usize / CHUNK)?;
-        cell.get_or_init(|| {
-            let entry = |_| Entry { refs: AtomicU32::new(0), value: T::default() };
-            Box::new((0..CHUNK).map(entry).collect())
-        });
-        Some(())
+    /// The last reference to `entry` is gone.
+    #[cold]
+    #[inline(never)]
+    fn recycle(&self, entry: &Entry<T>) {
+        entry.value.recycle();
+        self.free.lock().recycled.push(entry.index);
     }
 
+    fn make_chunk(&self, index: u32) -> Option<()> {
+        let chunk = index as usize / CHUNK;
+        let first = (chunk * CHUNK) as u32;
+        let make = || {
+            let entry = |index| Entry { refs: AtomicU32::new(0), index, value: T::default() };
+            // By way of a Vec: an array would be put together on the stack, which may be small.
+            (first..).take(CHUNK).map(entry).collect::<Vec<_>>().into_boxed_slice().try_into().map_err(drop)
+        };
+        self.chunks.get(chunk)?.get_or_try_init(make).ok().map(drop)
+    }
+
+    #[inline(always)]
     fn entry(&self, index: u32) -> Option<&Entry<T>> {
         self.chunks.get(index as usize / CHUNK)?.get()?.get(index as usize % CHUNK)
     }
@@ -218,12 +232,12 @@ impl<'a, T: Recycle> Ref<'a, T> {
 
     /// Where the object is: what a [`Slot`] names it by.
     pub fn index(&self) -> u32 {
-        self.index
+        self.entry.index
     }
 
     /// Leaves this reference to the table; [`Pool::release`] ends it.
     pub fn keep(self) -> u32 {
-        let index = self.index;
+        let index = self.index();
         std::mem::forget(self);
         index
     }
@@ -238,10 +252,10 @@ impl<T: Recycle> Deref for Ref<'_, T> {
 }
 
 impl<T: Recycle> Drop for Ref<'_, T> {
+    #[inline(always)]
     fn drop(&mut self) {
         if self.entry.refs.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.entry.value.recycle();
-            self.pool.free.lock().recycled.push(self.index);
+            self.pool.recycle(self.entry);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::IoSliceMut;
 use std::sync::atomic::Ordering;
 
 use crate::Layer;
-use crate::again::insist;
+use crate::again::{insist, is_passing};
 use crate::conn::{Conn, Receive};
 use crate::iov::{Cursor, PIECES};
 use crate::recv::Step;
@@ -28,10 +28,50 @@ const BLOCK: usize = 768;
 const SMALL_BLOCK: usize = 128;
 
 impl<S: Sys> Layer<S> {
+    /// Delivers the rest of a short frame, which is what a read mostly comes to behind a look at the queue, and tells whether there
+    /// may be more. `None` where there is no such rest; nothing was done then.
+    ///
+    /// # Errors
+    /// Those of recv(2) but `EAGAIN`.
+    #[inline(always)]
+    pub(crate) fn take_short(&self, conn: &Conn, fd: Fd, buf: &mut [u8]) -> Option<Result<(usize, bool)>> {
+        let receive = &mut *conn.receive.lock();
+        let rest = receive.decoder.verbatim();
+        if rest == 0 || rest > SMALL_BLOCK as u64 || receive.error.is_some() {
+            return None;
+        }
+        let payload = buf.get_mut(..rest as usize)?;
+        let asked = payload.len() + receive.skip + NEXT_HEADER;
+        let mut block = [0; SMALL_BLOCK];
+        let n = match self.sys.recv(fd, block.get_mut(..asked)?, libc::MSG_DONTWAIT) {
+            Ok(0) => return Some(Ok((0, false))),
+            Ok(n) => n,
+            Err(Errno(libc::EAGAIN)) => return None,
+            Err(error) => {
+                receive.broken |= !is_passing(error);
+                return Some(Err(error));
+            }
+        };
+        conn.taken.fetch_add(1, Ordering::AcqRel);
+        let skip = receive.skip.min(n);
+        receive.skip -= skip;
+        let (from, behind) = block.get_mut(skip..n)?.split_at_mut((n - skip).min(payload.len()));
+        let payload = payload.get_mut(..from.len())?;
+        payload.copy_from_slice(from);
+        let good = receive.decoder.receive_verbatim(payload);
+        receive.bytes += good as u64;
+        if !behind.is_empty() {
+            receive.decoder.receive(behind, &mut []);
+        }
+        self.settle(conn, fd, receive);
+        (good > 0).then_some(Ok((good, n == asked && good < buf.len())))
+    }
+
     /// Delivers what the kernel has, without waiting.
     #[inline(always)]
     pub(crate) fn take(&self, conn: &Conn, fd: Fd, receive: &mut Receive, cursor: &mut Cursor<'_, '_>) -> Step {
-        let mut first = true;
+        // What was delivered before ended in front of a header.
+        let mut first = cursor.filled() == 0;
         loop {
             if receive.decoder.end().is_some() {
                 return Step::Ended;
@@ -85,7 +125,8 @@ impl<S: Sys> Layer<S> {
             Err(error) => return Some(Step::Failed(error)),
         };
         conn.taken.fetch_add(1, Ordering::AcqRel);
-        let skip = std::mem::take(&mut receive.skip);
+        let skip = receive.skip.min(n);
+        receive.skip -= skip;
         feed(receive, buf.get_mut(skip..n).unwrap_or_default(), cursor);
         self.settle(conn, fd, receive);
         (n < asked).then_some(if cursor.left() == 0 { Step::Full } else { Step::Dry })
