@@ -1,5 +1,6 @@
 //! The proxy as users have it: a process between a WebSocket client and a TCP server.
 
+mod auth;
 mod certificates;
 mod clients;
 mod common;
@@ -13,6 +14,8 @@ mod running;
 mod ssl_target;
 mod target;
 mod tls;
+mod token_services;
+mod tokens;
 mod tools;
 mod web;
 mod web_files;

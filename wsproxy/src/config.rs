@@ -8,7 +8,9 @@ use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use nix::unistd::{Gid, Group, Uid, User};
 use wsproxy::address::{Listen, Target};
+use wsproxy::auth;
 use wsproxy::dial::{Destination, Dialer};
+use wsproxy::token;
 use wsproxy::trust::Trusted;
 
 use crate::failure::Failure;
@@ -35,13 +37,17 @@ pub struct Config {
     /// Standard input is a socket.
     pub inetd: bool,
     /// Where connections go.
-    pub destination: Destination,
+    pub towards: Towards,
     /// How.
     pub dialer: Dialer,
     /// Whose word on clients is taken.
     pub trusted: Trusted,
     /// See [`Options`].
     pub clients: Clients,
+    /// The origins whose pages may come in; empty: all.
+    pub origins: Vec<String>,
+    /// Who may come in. Files are read at the start.
+    pub auth: auth::Settings,
     /// See [`Options`].
     pub running: Running,
     /// TLS, towards clients and towards the target. Files are read at the start.
@@ -52,6 +58,15 @@ pub struct Config {
     pub identity: Identity,
     /// Where and what is logged.
     pub log: Log,
+}
+
+/// Where connections go.
+#[derive(Debug)]
+pub enum Towards {
+    /// To one target.
+    One(Destination),
+    /// To that which a token stands for. Files are read at the start.
+    Tokens(token::Settings),
 }
 
 /// Who to become when all is opened.
@@ -113,16 +128,21 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
-    let Options { mut addresses, listening, target, clients, tls, web, running, logging } = options;
-    if let Some(missing) = tls.missing().or_else(|| web.missing()) {
+    let Options { mut addresses, listening, target, clients, tokens, auth, tls, web, running, logging } = options;
+    if let Some(missing) = tls.missing().or_else(|| web.missing(auth.asks())) {
         return Err(missing);
     }
-    let destination = match target.unix_target {
-        Some(path) => Destination::Unix(path),
-        None => {
+    let tokens = tokens.settings(Duration::from_secs(clients.handshake_timeout))?;
+    let towards = match (target.unix_target, tokens) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::usage("--unix-target: tokens tell the targets, so no other is given"));
+        }
+        (None, Some(tokens)) => Towards::Tokens(tokens),
+        (Some(path), None) => Towards::One(Destination::Unix(path)),
+        (None, None) => {
             let last = addresses.pop().ok_or_else(|| Failure::usage("missing HOST:PORT; see `wsproxy --help`"))?;
             let parsed = last.parse().map_err(|why| Failure::value("HOST:PORT", &last, why))?;
-            Destination::Tcp(parsed)
+            Towards::One(Destination::Tcp(parsed))
         }
     };
     let listen = addresses
@@ -150,13 +170,15 @@ fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
         listen,
         unix_listen: listening.unix_listen.map(|path| (path, listening.unix_listen_mode)),
         inetd: listening.inetd,
-        destination,
+        towards,
         dialer: Dialer {
             source: target.source_addr,
             timeout: Duration::from_secs(target.connect_timeout),
             proxy_protocol: target.proxy_protocol,
             tls: None,
         },
+        origins: auth.origin.clone(),
+        auth: auth.settings(tls.verifies_clients())?,
         trusted: clients.trust_proxy.iter().copied().collect(),
         tls,
         web,
@@ -236,9 +258,15 @@ mod tests {
     fn the_last_address_is_the_target() {
         let several = config(&["80", "[::1]:81", "host:5900"]);
         assert_eq!(several.listen.len(), 2);
-        assert_eq!(several.destination.to_string(), "host:5900");
+        let target = |config: Config| match config.towards {
+            Towards::One(destination) => destination.to_string(),
+            Towards::Tokens(settings) => settings.kind.to_string(),
+        };
+        assert_eq!(target(several), "host:5900");
         let unix = config(&["80", "--unix-target", "/run/x"]);
-        assert_eq!((unix.listen.len(), unix.destination.to_string()), (1, "unix:/run/x".to_owned()));
+        assert_eq!((unix.listen.len(), target(unix)), (1, "unix:/run/x".to_owned()));
+        let tokens = config(&["--token-plugin", "TokenFile", "--token-source", "/x", "80", "81"]);
+        assert_eq!((tokens.listen.len(), target(tokens)), (2, "TokenFile".to_owned()));
         let inetd = config(&["--inetd", "host:5900"]);
         assert!(inetd.inetd && inetd.listen.is_empty());
     }

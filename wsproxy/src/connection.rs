@@ -161,7 +161,7 @@ async fn secured(
             }
         }
         Some(tls) if tls.only() => {
-            let denial = Denial { status: "400 Bad Request", reason: "This port speaks TLS only".into() };
+            let denial = Denial::new("400 Bad Request", "This port speaks TLS only");
             // Whoever does not read it has what it says in front of it anyway.
             let _ = timeout(LINGER, incoming.stream.write_all(denial.reply().as_bytes())).await;
             linger(incoming.stream).await;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::client::TlsStream;
 
-use crate::address::Target;
+use crate::address::{AddressError, Target};
 use crate::handler::{Peer, Request};
 use crate::proxy_protocol::{self, Ends};
 use crate::socket::tune;
@@ -40,6 +41,19 @@ impl fmt::Display for Destination {
         match self {
             Destination::Tcp(target) => target.fmt(f),
             Destination::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Destination {
+    type Err = AddressError;
+
+    /// `HOST:PORT`, or `unix:` and the absolute path of a Unix socket (`unix_socket:`, as websockify has it).
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let path = text.strip_prefix("unix:").or_else(|| text.strip_prefix("unix_socket:"));
+        match path.filter(|path| path.starts_with('/')) {
+            Some(path) => Ok(Destination::Unix(path.into())),
+            None => text.parse().map(Destination::Tcp),
         }
     }
 }
@@ -182,6 +196,15 @@ async fn attempt(addr: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStre
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn destinations_are_read_as_they_are_written() {
+        for text in ["host:1", "[::1]:1", "unix:/run/x", "unix:5"] {
+            assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
+        }
+        assert_eq!("unix_socket:/run/x".parse(), Ok(Destination::Unix("/run/x".into())));
+        assert!("unix:run/x".parse::<Destination>().is_err());
+    }
 
     #[test]
     fn families_take_turns() {

@@ -5,6 +5,7 @@ use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::Extensions;
 use wsproto::Accepted;
 
 use crate::lifecycle::Lifecycle;
@@ -29,6 +30,8 @@ pub struct Request {
     pub lifecycle: Lifecycle,
     /// What its TLS session tells of the client; `None` without TLS.
     pub tls: Option<Arc<TlsFacts>>,
+    /// What [`Handler::admit`] has found out and [`Handler::serve`] is to know.
+    pub extensions: Extensions,
 }
 
 /// A request for a file.
@@ -69,15 +72,25 @@ pub struct Denial {
     pub status: &'static str,
     /// One line for the reply's body and the log.
     pub reason: String,
+    /// What the client is to show: the `WWW-Authenticate` field that belongs to 401 (RFC 9110 section 11.6.1).
+    pub challenge: Option<&'static str>,
+}
+
+impl Denial {
+    /// One that the client can do nothing about.
+    pub fn new(status: &'static str, reason: impl Into<String>) -> Self {
+        Denial { status, reason: reason.into(), challenge: None }
+    }
 }
 
 /// A service. One value serves all connections of a server.
 pub trait Handler: Send + Sync + 'static {
-    /// Looks at a request before it is answered. By default every request is welcome.
+    /// Looks at a request before it is answered. By default every request is welcome. It has what is left of the time of the
+    /// opening handshake.
     ///
     /// # Errors
     /// The reply to send in place of a WebSocket.
-    fn admit(&self, _request: &Request) -> impl Future<Output = Result<(), Denial>> + Send {
+    fn admit(&self, _request: &mut Request) -> impl Future<Output = Result<(), Denial>> + Send {
         ready(Ok(()))
     }
 

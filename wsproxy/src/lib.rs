@@ -17,6 +17,7 @@
 //! ```
 
 pub mod address;
+pub mod auth;
 mod connection;
 pub mod dial;
 pub mod handler;
@@ -32,14 +33,16 @@ pub mod relay;
 pub mod server;
 pub mod setting;
 pub mod socket;
+mod stamp;
 pub mod stream;
 pub mod tls;
+pub mod token;
 pub mod trust;
 pub mod web;
 pub mod websocket;
 
 pub use handler::{Denial, Handler, Peer, Request, WebRequest};
 pub use server::{Server, Settings};
-pub use setting::BadSetting;
+pub use setting::{BadSetting, Source};
 pub use stream::Stream;
 pub use websocket::WebSocket;

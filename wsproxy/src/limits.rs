@@ -43,15 +43,12 @@ impl Limits {
         let client = bounds.per_client.and(client(peer));
         let mut taken = bounds.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if bounds.total.is_some_and(|total| taken.total >= total) {
-            return Err(Denial { status: "503 Service Unavailable", reason: "Too many connections".into() });
+            return Err(Denial::new("503 Service Unavailable", "Too many connections"));
         }
         if let (Some(most), Some(client)) = (bounds.per_client, client) {
             let count = taken.by_client.entry(client).or_default();
             if *count >= most {
-                return Err(Denial {
-                    status: "429 Too Many Requests",
-                    reason: "Too many connections from your address".into(),
-                });
+                return Err(Denial::new("429 Too Many Requests", "Too many connections from your address"));
             }
             *count += 1;
         }

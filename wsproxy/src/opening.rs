@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use http::Extensions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wsproto::{Handshake, Policy, Progress, Refusal};
 
@@ -109,8 +110,9 @@ pub(crate) async fn open<H: Handler>(
                 let &Origin { peer, local, id, ref tls } = origin;
                 let peer = settings.trusted.client(peer, &head);
                 let (lifecycle, tls) = (settings.lifecycle.clone(), tls.clone());
-                let request = Request { accepted: *accepted, head, peer, local, id, lifecycle, tls };
-                return match admit(&request, settings, handler).await {
+                let extensions = Extensions::new();
+                let mut request = Request { accepted: *accepted, head, peer, local, id, lifecycle, tls, extensions };
+                return match admit(&mut request, settings, handler).await {
                     Ok(place) => {
                         incoming.answer(&reply).await?;
                         Ok(Opening::Open(Box::new(request), early, place))
@@ -136,7 +138,7 @@ fn policy<'a>(settings: &'a Settings, origin: &Origin, head: &[u8]) -> Cow<'a, P
 
 /// Whether the request is let in: by the handler first, which knows best what is to be told to whom.
 async fn admit<H: Handler>(
-    request: &Request,
+    request: &mut Request,
     settings: &Settings,
     handler: &H,
 ) -> Result<Place, (&'static str, Denial)> {
@@ -144,7 +146,7 @@ async fn admit<H: Handler>(
     let place = settings.limits.enter(request.peer).map_err(|denial| ("limit", denial))?;
     let over = if settings.once { !settings.lifecycle.drain() } else { settings.lifecycle.is_draining() };
     if over {
-        return Err(("ending", Denial { status: "503 Service Unavailable", reason: "The server is ending".into() }));
+        return Err(("ending", Denial::new("503 Service Unavailable", "The server is ending")));
     }
     Ok(place)
 }
@@ -176,11 +178,12 @@ fn label_of(refusal: &Refusal) -> &'static str {
 impl Denial {
     /// The whole reply.
     pub(crate) fn reply(&self) -> String {
-        let Denial { status, reason } = self;
+        let Denial { status, reason, challenge } = self;
         let len = reason.len() + 1;
+        let challenge = challenge.map(|challenge| format!("WWW-Authenticate: {challenge}\r\n")).unwrap_or_default();
         format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len}\r\n\
-             Connection: close\r\n\r\n{reason}\n"
+             {challenge}Connection: close\r\n\r\n{reason}\n"
         )
     }
 }

@@ -1,6 +1,8 @@
 //! The table of options. `--help`, the man page and the completions come from it; parsing does nothing but parse.
 
+pub mod auth;
 pub mod tls;
+pub mod tokens;
 pub mod web;
 
 use std::net::IpAddr;
@@ -17,7 +19,8 @@ use wsproxy::trust::Network;
     version,
     about = "Turns WebSockets into connections to a TCP server.",
     override_usage = "wsproxy [OPTIONS] [ADDRESS:]PORT... HOST:PORT\n       \
-                      wsproxy [OPTIONS] --unix-target FILE [ADDRESS:]PORT...",
+                      wsproxy [OPTIONS] --unix-target FILE [ADDRESS:]PORT...\n       \
+                      wsproxy [OPTIONS] --token-plugin PLUGIN --token-source ARG [ADDRESS:]PORT...",
     disable_help_flag = true,
     disable_version_flag = true,
     args_override_self = true,
@@ -27,7 +30,7 @@ Without an ADDRESS it listens on all, IPv6 and IPv4; an IPv6 address stands in b
 Sockets that systemd passes (LISTEN_FDS) are listened on as well.
 
 SIGTERM and SIGINT end it once its connections have ended, see --drain; a second one at
-once. SIGHUP opens the log file anew and reads the certificates.
+once. SIGHUP opens the log file anew and reads certificates, tokens and passwords.
 
 Examples:
   wsproxy 6080 localhost:5901
@@ -48,6 +51,12 @@ pub struct Options {
 
     #[command(flatten)]
     pub clients: Clients,
+
+    #[command(flatten)]
+    pub tokens: tokens::TokenOptions,
+
+    #[command(flatten)]
+    pub auth: auth::AuthOptions,
 
     #[command(flatten)]
     pub tls: tls::TlsOptions,

@@ -1,21 +1,34 @@
-//! The proxy: each WebSocket becomes a connection to a target.
+//! The proxy: each WebSocket that may come in becomes a connection to a target.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::Auth;
 use crate::dial::{Connection, Destination, Dialer};
-use crate::handler::{Handler, Request};
+use crate::handler::{Denial, Handler, Request, WebRequest};
 use crate::metrics::Metrics;
 use crate::relay::{self, INTERNAL_ERROR, TRY_AGAIN_LATER};
 use crate::stream::Stream;
+use crate::token::Tokens;
 use crate::websocket::WebSocket;
 
-/// Relays every WebSocket to one target.
+/// Where WebSockets are relayed to.
+#[derive(Clone, Debug)]
+pub enum Towards {
+    /// To one target.
+    One(Destination),
+    /// To the target that a token in the request stands for.
+    Tokens(Arc<Tokens>),
+}
+
+/// Relays WebSockets.
 #[derive(Clone, Debug)]
 pub struct Proxy {
+    /// Who may come in, be it for a WebSocket or for a file.
+    pub auth: Arc<Auth>,
     /// The target.
-    pub destination: Destination,
+    pub towards: Towards,
     /// How it is connected to.
     pub dialer: Dialer,
     /// How often silent clients are pinged.
@@ -25,10 +38,33 @@ pub struct Proxy {
 }
 
 impl Handler for Proxy {
-    async fn serve(&self, request: Request, mut socket: WebSocket<Stream>) {
-        let connected = self.dialer.connect(&self.destination, &request).await;
+    async fn admit(&self, request: &mut Request) -> Result<(), Denial> {
+        self.auth.admit(request).await?;
+        if let Towards::Tokens(tokens) = &self.towards {
+            let found = tokens.target(&request.accepted).await?;
+            request.extensions.insert(found);
+        }
+        Ok(())
+    }
+
+    async fn admit_web(&self, request: &WebRequest) -> Result<(), Denial> {
+        self.auth.admit_web(request).await
+    }
+
+    async fn serve(&self, mut request: Request, mut socket: WebSocket<Stream>) {
+        let looked_up: Option<Destination> = request.extensions.remove();
+        let target = match (&self.towards, &looked_up) {
+            (Towards::One(target), _) | (Towards::Tokens(_), Some(target)) => target,
+            // Only what `admit` has let in gets here.
+            (Towards::Tokens(_), None) => return relay::part(&mut socket, INTERNAL_ERROR).await,
+        };
+        let connected = self.dialer.connect(target, &request).await;
         let Request { accepted, peer, id, lifecycle, .. } = request;
-        let target = &self.destination;
+        // With tokens, the path is as good as a password.
+        let path = match &self.towards {
+            Towards::One(_) => Some(accepted.path.as_str()),
+            Towards::Tokens(_) => None,
+        };
         let mut connection = match connected {
             Ok(connection) => connection,
             Err(error) => {
@@ -44,7 +80,7 @@ impl Handler for Proxy {
                 return;
             }
         };
-        tracing::info!(id, %peer, %target, dialect = %accepted.dialect, path = accepted.path, "open");
+        tracing::info!(id, %peer, %target, dialect = %accepted.dialect, path, "open");
         let heartbeat = self.heartbeat;
         let outcome = match &mut connection {
             Connection::Tcp(stream) => relay::relay(&mut socket, stream, heartbeat, &lifecycle).await,

@@ -9,15 +9,18 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use wsproto::Policy;
+use wsproxy::auth::Auth;
 use wsproxy::dial::Dialer;
 use wsproxy::limits::Limits;
-use wsproxy::proxy::Proxy;
+use wsproxy::proxy::{Proxy, Towards};
 use wsproxy::socket::{self, Accepted, Bound, Inherited, SocketFile};
 use wsproxy::tls::{TargetTls, Tls};
+use wsproxy::token::Tokens;
 use wsproxy::web::Web;
 use wsproxy::{BadSetting, Server, Settings, monitor};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::daemon::{self, PidFile, Side};
 use crate::ending::{Ending, Reload};
 use crate::failure::Failure;
@@ -66,6 +69,12 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(), Failure> 
         control.spawn(async move { watched.watch().await });
         reloads.push(Box::new(move || tls.reload().map_err(|bad| bad.to_string())));
     }
+    let auth = Arc::clone(&front.auth);
+    reloads.push(Box::new(move || auth.reload().map_err(|bad| bad.to_string())));
+    if let Towards::Tokens(tokens) = &front.towards {
+        let tokens = Arc::clone(tokens);
+        reloads.push(Box::new(move || tokens.reload().map_err(|bad| bad.to_string())));
+    }
     let (server, settings) = server(config, front);
     let ending = {
         // Signals are caught before anybody is told that it runs.
@@ -89,14 +98,21 @@ struct Front {
     tls: Option<Tls>,
     web: Option<Arc<Web>>,
     target: Option<TargetTls>,
+    auth: Arc<Auth>,
+    towards: Towards,
 }
 
 impl Front {
-    /// Reads certificates and keys, and opens the directory of the web side.
+    /// Reads certificates, keys, passwords and tokens, and opens the directory of the web side.
     fn open(config: &Config) -> Result<Self, Failure> {
         let open = || -> Result<Self, BadSetting> {
             let (tls, target) = (config.tls.server()?, config.tls.target()?);
-            Ok(Front { tls, web: config.web.web()?.map(Arc::new), target })
+            let auth = Arc::new(Auth::new(config.auth.clone())?);
+            let towards = match &config.towards {
+                config::Towards::One(destination) => Towards::One(destination.clone()),
+                config::Towards::Tokens(settings) => Towards::Tokens(Arc::new(Tokens::new(settings.clone())?)),
+            };
+            Ok(Front { tls, web: config.web.web()?.map(Arc::new), target, auth, towards })
         };
         open().map_err(Failure::setting)
     }
@@ -147,7 +163,9 @@ fn open(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(Sources, Option<S
 fn server(config: &Config, front: Front) -> (Server<Proxy>, Settings) {
     let clients = &config.clients;
     let number = |limit: Option<u64>| limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let policy = Policy { origins: config.origins.clone(), ..Policy::default() };
     let settings = Settings {
+        policy,
         handshake_timeout: Duration::from_secs(clients.handshake_timeout),
         trusted: config.trusted.clone(),
         limits: Limits::new(number(clients.max_connections), number(clients.max_per_ip)),
@@ -157,7 +175,8 @@ fn server(config: &Config, front: Front) -> (Server<Proxy>, Settings) {
         ..Settings::default()
     };
     let proxy = Proxy {
-        destination: config.destination.clone(),
+        auth: front.auth,
+        towards: front.towards,
         dialer: Dialer { tls: front.target, ..config.dialer.clone() },
         heartbeat: (clients.heartbeat > 0).then(|| Duration::from_secs(clients.heartbeat)),
         metrics: settings.metrics.clone(),

@@ -77,7 +77,7 @@ impl Trusted {
 }
 
 /// The values of the header fields with this name, in their order.
-fn fields<'a>(head: &'a [u8], name: &str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn fields<'a>(head: &'a [u8], name: &str) -> impl Iterator<Item = &'a str> {
     head.split(|&byte| byte == b'\n').filter_map(move |line| {
         let (field, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
         field.eq_ignore_ascii_case(name).then(|| value.trim())

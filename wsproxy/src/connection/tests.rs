@@ -17,7 +17,7 @@ impl Handler for Doorman {
     async fn admit_web(&self, request: &WebRequest) -> Result<(), Denial> {
         match request.head.headers.get("authorization") {
             Some(word) if word == "sesame" => Ok(()),
-            _ => Err(Denial { status: "401 Unauthorized", reason: "Who are you?".into() }),
+            _ => Err(Denial::new("401 Unauthorized", "Who are you?")),
         }
     }
 

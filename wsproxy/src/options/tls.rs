@@ -83,6 +83,11 @@ impl TlsOptions {
         Tls::new(Settings { identity, minimum: self.ssl_version, ciphers, clients, only: self.ssl_only }).map(Some)
     }
 
+    /// Whether clients must show a certificate.
+    pub fn verifies_clients(&self) -> bool {
+        self.verify_client
+    }
+
     /// An option that means nothing without another one that is not there.
     pub fn missing(&self) -> Option<Failure> {
         let needs = [

@@ -30,8 +30,11 @@ pub struct WebOptions {
 }
 
 impl WebOptions {
-    /// An option that means nothing without another one that is not there.
-    pub fn missing(&self) -> Option<Failure> {
+    /// An option that means nothing without another one that is not there. `asks`: there is something to ask clients for.
+    pub fn missing(&self, asks: bool) -> Option<Failure> {
+        if self.web_auth && self.web.is_some() && !asks {
+            return Some(Failure::needs("--web-auth", "--basic-auth-file FILE or --auth-plugin PLUGIN"));
+        }
         let given = [
             ("--web-list", self.web_list),
             ("--file-only", self.file_only),

@@ -1,7 +1,6 @@
 //! Certificates and keys from PEM files, and which of them a client gets.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,22 +13,6 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use super::Chain;
 use super::password::Password;
 use crate::setting::BadSetting;
-
-/// What tells that a file has changed: replaced, by renaming or behind a symbolic link, or written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    place: (u64, u64),
-    changed: (i64, i64),
-    size: u64,
-}
-
-impl Stamp {
-    /// `None`: the file cannot be seen.
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        let file = fs::metadata(path).ok()?;
-        Some(Stamp { place: (file.dev(), file.ino()), changed: (file.ctime(), file.ctime_nsec()), size: file.size() })
-    }
-}
 
 /// A file that keys may stand in.
 struct Keys<'a> {

@@ -24,9 +24,10 @@ use rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::TlsAcceptor;
 
 use crate::setting::BadSetting;
+use crate::stamp::Stamp;
 use crate::stream::{Rewind, Stream};
 
-use certificate::{Resolver, Stamp};
+use certificate::Resolver;
 pub use facts::{ClientCertificate, TlsFacts};
 pub use parameters::{Ciphers, Version};
 pub use target::{TargetTls, Trust};

@@ -76,7 +76,11 @@ async fn admit<H: Handler>(web: &Web, handler: &H, request: &WebRequest) -> Resu
 
 fn denied(denial: &Denial) -> Response<Content> {
     let status = denial.status.split(' ').next().and_then(|code| code.parse().ok());
-    plain(status.unwrap_or(StatusCode::FORBIDDEN), denial.reason.clone())
+    let mut reply = plain(status.unwrap_or(StatusCode::FORBIDDEN), denial.reason.clone());
+    if let Some(challenge) = denial.challenge {
+        reply.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    reply
 }
 
 /// A reply of one line.
