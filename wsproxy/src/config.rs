@@ -13,6 +13,7 @@ use wsproxy::trust::Trusted;
 
 use crate::failure::Failure;
 use crate::options::tls::TlsOptions;
+use crate::options::watching::WatchOptions;
 use crate::options::web::WebOptions;
 use crate::options::{Clients, LogFormat, Options, Running};
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub tls: TlsOptions,
     /// The web side. Its directory is opened at the start.
     pub web: WebOptions,
+    /// Who looks at what passes.
+    pub watching: WatchOptions,
     /// Who to become.
     pub identity: Identity,
     /// Where and what is logged.
@@ -113,10 +116,11 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
-    let Options { mut addresses, listening, target, clients, tls, web, running, logging } = options;
+    let Options { mut addresses, listening, target, clients, tls, web, mut watching, running, logging } = options;
     if let Some(missing) = tls.missing().or_else(|| web.missing()) {
         return Err(missing);
     }
+    watching.check(running.daemon, listening.inetd)?;
     let destination = match target.unix_target {
         Some(path) => Destination::Unix(path),
         None => {
@@ -160,6 +164,7 @@ fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
         trusted: clients.trust_proxy.iter().copied().collect(),
         tls,
         web,
+        watching,
         identity: identity(&running)?,
         clients,
         running,

@@ -29,13 +29,16 @@ pub mod monitor;
 mod opening;
 pub mod proxy;
 pub mod proxy_protocol;
+pub mod record;
 pub mod relay;
 pub mod server;
 pub mod setting;
 pub mod socket;
 pub mod stream;
 pub mod tls;
+pub mod traffic;
 pub mod trust;
+pub mod watch;
 pub mod web;
 pub mod websocket;
 

@@ -1,6 +1,7 @@
 //! The table of options. `--help`, the man page and the completions come from it; parsing does nothing but parse.
 
 pub mod tls;
+pub mod watching;
 pub mod web;
 
 use std::net::IpAddr;
@@ -54,6 +55,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub web: web::WebOptions,
+
+    #[command(flatten)]
+    pub watching: watching::WatchOptions,
 
     #[command(flatten)]
     pub running: Running,
