@@ -18,6 +18,8 @@ complete -c wsproxy -l cafile -d 'Trust the authorities of this file (PEM) with 
 complete -c wsproxy -l ssl-target-ca -d 'Trust the authorities of this file (PEM) with the target\'s certificate, and no others' -r -F
 complete -c wsproxy -l web -d 'Serve the files of this directory on the same port; index.html stands for its directory' -r -F
 complete -c wsproxy -l header -d 'Add this header field to web replies, in place of one of the same name' -r
+complete -c wsproxy -l record -d 'Record each connection in a file of its own, FILE.N, where N is its number in the log. What passes may be secret: the file is its owner\'s alone' -r -F
+complete -c wsproxy -l record-format -d 'What a recording looks like: js, as in 2011, for noVNC\'s player; or jsonl, with times, directions and base64' -r
 complete -c wsproxy -l pid-file -d 'Write the process id to this file' -r -F
 complete -c wsproxy -l user -d 'Become this user, by name or number, when all is opened' -r
 complete -c wsproxy -l group -d 'Become this group, by name or number; default the user\'s own' -r
@@ -39,6 +41,7 @@ complete -c wsproxy -l ssl-target-insecure -d 'Take the target for what it says 
 complete -c wsproxy -l web-list -d 'List directories that have no index.html'
 complete -c wsproxy -l file-only -d 'Do not list directories, which is how it is anyway'
 complete -c wsproxy -l web-auth -d 'Ask clients for the same credentials for files as for WebSockets'
+complete -c wsproxy -l traffic -d 'Show what moves on standard output, a sign for each frame and each read or write of the target'
 complete -c wsproxy -s D -l daemon -d 'Run in the background'
 complete -c wsproxy -s f -l foreground -d 'Run in the foreground, which is the default'
 complete -c wsproxy -l run-once -d 'Serve one WebSocket and end with it'

@@ -15,6 +15,7 @@ use wsproxy::trust::Trusted;
 
 use crate::failure::Failure;
 use crate::options::tls::TlsOptions;
+use crate::options::watching::WatchOptions;
 use crate::options::web::WebOptions;
 use crate::options::{Clients, LogFormat, Options, Running};
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub tls: TlsOptions,
     /// The web side. Its directory is opened at the start.
     pub web: WebOptions,
+    /// Who looks at what passes.
+    pub watching: WatchOptions,
     /// Who to become.
     pub identity: Identity,
     /// Where and what is logged.
@@ -128,10 +131,12 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
-    let Options { mut addresses, listening, target, clients, tokens, auth, tls, web, running, logging } = options;
+    let Options { mut addresses, listening, target, clients, tokens, auth, tls, web, mut watching, running, logging } =
+        options;
     if let Some(missing) = tls.missing().or_else(|| web.missing(auth.asks())) {
         return Err(missing);
     }
+    watching.check(running.daemon, listening.inetd)?;
     let tokens = tokens.settings(Duration::from_secs(clients.handshake_timeout))?;
     let towards = match (target.unix_target, tokens) {
         (Some(_), Some(_)) => {
@@ -182,6 +187,7 @@ fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
         trusted: clients.trust_proxy.iter().copied().collect(),
         tls,
         web,
+        watching,
         identity: identity(&running)?,
         clients,
         running,

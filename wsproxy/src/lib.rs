@@ -29,6 +29,7 @@ pub mod monitor;
 mod opening;
 pub mod proxy;
 pub mod proxy_protocol;
+pub mod record;
 pub mod relay;
 pub mod server;
 pub mod setting;
@@ -37,7 +38,9 @@ mod stamp;
 pub mod stream;
 pub mod tls;
 pub mod token;
+pub mod traffic;
 pub mod trust;
+pub mod watch;
 pub mod web;
 pub mod websocket;
 

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod tls;
 pub mod tokens;
+pub mod watching;
 pub mod web;
 
 use std::net::IpAddr;
@@ -63,6 +64,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub web: web::WebOptions,
+
+    #[command(flatten)]
+    pub watching: watching::WatchOptions,
 
     #[command(flatten)]
     pub running: Running,

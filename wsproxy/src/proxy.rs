@@ -4,13 +4,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use crate::auth::Auth;
 use crate::dial::{Connection, Destination, Dialer};
 use crate::handler::{Denial, Handler, Request, WebRequest};
 use crate::metrics::Metrics;
-use crate::relay::{self, INTERNAL_ERROR, TRY_AGAIN_LATER};
+use crate::record::Recorder;
+use crate::relay::{self, INTERNAL_ERROR, Outcome, TRY_AGAIN_LATER};
 use crate::stream::Stream;
 use crate::token::Tokens;
+use crate::traffic::{ClientSide, TargetSide, Traffic};
+use crate::watch::{Watch as _, Watched};
 use crate::websocket::WebSocket;
 
 /// Where WebSockets are relayed to.
@@ -35,6 +40,49 @@ pub struct Proxy {
     pub heartbeat: Option<Duration>,
     /// Where the proxy counts.
     pub metrics: Arc<Metrics>,
+    /// Where what passes is recorded.
+    pub recorder: Option<Recorder>,
+    /// Where what passes is shown.
+    pub traffic: Option<Traffic>,
+}
+
+impl Proxy {
+    /// Relays, looked at by whoever is to look.
+    async fn relay<T>(&self, mut socket: WebSocket<Stream>, target: &mut T, request: &Request) -> Outcome
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let traffic = self.traffic.as_ref();
+        let recording = self.recorder.as_ref().map(|recorder| recorder.begin(request));
+        match (recording, traffic) {
+            (None, None) => self.relay_on(&mut socket, target, request).await,
+            (recording, traffic) => {
+                let dialect = request.accepted.dialect;
+                let mut target = Watched::new(target, (recording, traffic.cloned().map(TargetSide)));
+                let mut socket = socket.map(|stream, early| {
+                    let mut watch = traffic.cloned().map(|traffic| ClientSide::new(traffic, dialect));
+                    watch.read(early);
+                    Watched::new(stream, watch)
+                });
+                self.relay_on(&mut socket, &mut target, request).await
+            }
+        }
+    }
+
+    async fn relay_on<C, T>(&self, socket: &mut WebSocket<C>, target: &mut T, request: &Request) -> Outcome
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut counted = (0, 0);
+        let count = |up, down| {
+            if (up, down) != counted {
+                self.metrics.moved(up - counted.0, down - counted.1);
+                counted = (up, down);
+            }
+        };
+        relay::relay(socket, target, self.heartbeat, &request.lifecycle, count).await
+    }
 }
 
 impl Handler for Proxy {
@@ -59,7 +107,7 @@ impl Handler for Proxy {
             (Towards::Tokens(_), None) => return relay::part(&mut socket, INTERNAL_ERROR).await,
         };
         let connected = self.dialer.connect(target, &request).await;
-        let Request { accepted, peer, id, lifecycle, .. } = request;
+        let Request { accepted, peer, id, .. } = &request;
         // With tokens, the path is as good as a password.
         let path = match &self.towards {
             Towards::One(_) => Some(accepted.path.as_str()),
@@ -81,13 +129,11 @@ impl Handler for Proxy {
             }
         };
         tracing::info!(id, %peer, %target, dialect = %accepted.dialect, path, "open");
-        let heartbeat = self.heartbeat;
         let outcome = match &mut connection {
-            Connection::Tcp(stream) => relay::relay(&mut socket, stream, heartbeat, &lifecycle).await,
-            Connection::Unix(stream) => relay::relay(&mut socket, stream, heartbeat, &lifecycle).await,
-            Connection::Tls(stream) => relay::relay(&mut socket, stream, heartbeat, &lifecycle).await,
+            Connection::Tcp(stream) => self.relay(socket, stream, &request).await,
+            Connection::Unix(stream) => self.relay(socket, stream, &request).await,
+            Connection::Tls(stream) => self.relay(socket, stream, &request).await,
         };
-        self.metrics.moved(outcome.up, outcome.down);
         tracing::info!(id, %peer, up = outcome.up, down = outcome.down, cause = %outcome.cause, "end");
     }
 }

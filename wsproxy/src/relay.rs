@@ -93,12 +93,14 @@ impl fmt::Display for Cause {
 
 /// Relays until both sides have ended. The target's end becomes Close 1000, its failure Close 1011; the client's end becomes
 /// the end of the target's input. A silent client is pinged every `heartbeat`, and is gone when it answers none of three.
-/// When the server cuts off, that is Close 1001.
+/// When the server cuts off, that is Close 1001. `progress` is told how many bytes have gone up and down, whenever there is a
+/// pause and at the end.
 pub async fn relay<C, T>(
     client: &mut WebSocket<C>,
     target: &mut T,
     heartbeat: Option<Duration>,
     lifecycle: &Lifecycle,
+    mut progress: impl FnMut(u64, u64),
 ) -> Outcome
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -114,6 +116,7 @@ where
         if let Poll::Ready(result) = down.poll(cx, target, client) {
             return Poll::Ready(First::Down(result));
         }
+        progress(up.bytes, down.bytes);
         if Pin::new(&mut cut_off).poll(cx).is_ready() {
             return Poll::Ready(First::CutOff);
         }
@@ -158,6 +161,7 @@ where
             (Cause::CutOff, GOING_AWAY)
         }
     };
+    progress(up.bytes, down.bytes);
     part(client, close).await;
     Outcome { up: up.bytes, down: down.bytes, cause }
 }

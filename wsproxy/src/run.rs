@@ -25,6 +25,7 @@ use crate::daemon::{self, PidFile, Side};
 use crate::ending::{Ending, Reload};
 use crate::failure::Failure;
 use crate::notify::Notify;
+use crate::options::watching::Watchers;
 use crate::{inherited, logging};
 
 /// Where connections come from.
@@ -75,7 +76,9 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(), Failure> 
         let tokens = Arc::clone(tokens);
         reloads.push(Box::new(move || tokens.reload().map_err(|bad| bad.to_string())));
     }
-    let (server, settings) = server(config, front);
+    let watchers = config.watching.start().map_err(|why| Failure::system("a thread", why))?;
+    let recorder = watchers.recorder.clone();
+    let (server, settings) = server(config, front, watchers);
     let ending = {
         // Signals are caught before anybody is told that it runs.
         let _inside = control.enter();
@@ -87,6 +90,9 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(), Failure> 
     }
     notify.ready();
     control.block_on(ending.reached(&server, &settings.lifecycle, &notify));
+    if let Some(recorder) = recorder {
+        recorder.finish();
+    }
     tracing::info!("ended");
     // A name that is being looked up is no reason to wait.
     control.shutdown_background();
@@ -160,7 +166,7 @@ fn open(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(Sources, Option<S
     Ok((sources, socket_file))
 }
 
-fn server(config: &Config, front: Front) -> (Server<Proxy>, Settings) {
+fn server(config: &Config, front: Front, watchers: Watchers) -> (Server<Proxy>, Settings) {
     let clients = &config.clients;
     let number = |limit: Option<u64>| limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let policy = Policy { origins: config.origins.clone(), ..Policy::default() };
@@ -180,6 +186,8 @@ fn server(config: &Config, front: Front) -> (Server<Proxy>, Settings) {
         dialer: Dialer { tls: front.target, ..config.dialer.clone() },
         heartbeat: (clients.heartbeat > 0).then(|| Duration::from_secs(clients.heartbeat)),
         metrics: settings.metrics.clone(),
+        recorder: watchers.recorder,
+        traffic: watchers.traffic,
     };
     (Server::new(settings.clone(), proxy), settings)
 }

@@ -60,6 +60,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         }
     }
 
+    /// The same stream over a transport that is made of its own. `change` sees what was read before as well.
+    pub fn map<U>(self, change: impl FnOnce(T, &[u8]) -> U) -> WebSocket<U> {
+        let WebSocket { transport, receiver, sender, early, left, pings, received } = self;
+        WebSocket { transport: change(transport, &early), receiver, sender, early, left, pings, received }
+    }
+
     /// How the client ended its side of the stream, once it has.
     pub fn end(&self) -> Option<&End> {
         self.receiver.end()

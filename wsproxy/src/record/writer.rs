@@ -1,0 +1,133 @@
+//! The thread that writes recordings.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use wsproto::Encoding;
+
+use super::form::{Form, From, Start};
+
+/// What is to be done.
+pub enum Job {
+    /// A connection is to be recorded in this file. `over` tells it that it is no more.
+    Begin { path: PathBuf, form: Form, start: Start, over: Arc<AtomicBool> },
+    /// Bytes have passed.
+    Piece(Piece),
+    /// The connection has ended.
+    End { id: u64 },
+    /// Write all that is there, and tell.
+    Finish(Sender<()>),
+}
+
+/// Bytes that have passed.
+pub struct Piece {
+    pub id: u64,
+    pub after: Duration,
+    pub from: From,
+    pub bytes: Box<[u8]>,
+    pub encoding: Encoding,
+}
+
+struct Open {
+    path: PathBuf,
+    form: Form,
+    begun: Instant,
+    file: BufWriter<File>,
+    over: Arc<AtomicBool>,
+}
+
+/// Works until nobody has a job any more. `waiting` counts the bytes that have not been written.
+pub fn run(jobs: &Receiver<Job>, waiting: &AtomicUsize) {
+    let mut open: HashMap<u64, Open> = HashMap::new();
+    let mut line = Vec::new();
+    loop {
+        let job = match jobs.try_recv() {
+            Ok(job) => job,
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {
+                // Who reads along sees all there is.
+                keep(&mut open, |recording| recording.file.flush());
+                let Ok(job) = jobs.recv() else { return };
+                job
+            }
+        };
+        match job {
+            Job::Begin { path, form, start, over } => begin(&mut open, path, form, &start, over),
+            Job::Piece(piece) => {
+                let id = piece.id;
+                waiting.fetch_sub(piece.bytes.len(), Ordering::Relaxed);
+                one(&mut open, id, |recording| {
+                    line.clear();
+                    recording.form.piece(&mut line, &piece);
+                    recording.file.write_all(&line)
+                });
+            }
+            Job::End { id } => {
+                one(&mut open, id, Open::end);
+                open.remove(&id);
+            }
+            Job::Finish(done) => {
+                keep(&mut open, Open::end);
+                open.clear();
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+/// Opens a file. What passes may be secret, so it is the user's alone.
+fn begin(open: &mut HashMap<u64, Open>, path: PathBuf, form: Form, start: &Start, over: Arc<AtomicBool>) {
+    let id = start.id;
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    match opened {
+        Ok(file) => {
+            open.insert(id, Open { path, form, begun: Instant::now(), file: BufWriter::new(file), over });
+            one(open, id, |recording| {
+                let mut line = Vec::new();
+                form.start(&mut line, start);
+                recording.file.write_all(&line)
+            });
+        }
+        Err(error) => {
+            over.store(true, Ordering::Relaxed);
+            tracing::warn!(id, file = %path.display(), %error, "--record: this connection is not recorded");
+        }
+    }
+}
+
+/// Does something to one recording, which ends if that fails.
+fn one(open: &mut HashMap<u64, Open>, id: u64, act: impl FnOnce(&mut Open) -> io::Result<()>) {
+    if let Some(recording) = open.get_mut(&id)
+        && let Err(error) = act(recording)
+    {
+        recording.fail(id, &error);
+        open.remove(&id);
+    }
+}
+
+/// Does something to all recordings; those for which it fails end.
+fn keep(open: &mut HashMap<u64, Open>, act: impl Fn(&mut Open) -> io::Result<()>) {
+    open.retain(|id, recording| act(recording).map_err(|error| recording.fail(*id, &error)).is_ok());
+}
+
+impl Open {
+    fn end(&mut self) -> io::Result<()> {
+        let mut line = Vec::new();
+        self.form.end(&mut line, self.begun.elapsed());
+        self.file.write_all(&line)?;
+        self.file.flush()
+    }
+
+    fn fail(&self, id: u64, error: &io::Error) {
+        self.over.store(true, Ordering::Relaxed);
+        let file = self.path.display();
+        tracing::warn!(id, %file, %error, "--record: the recording of this connection ends here");
+    }
+}
