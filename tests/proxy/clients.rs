@@ -154,7 +154,7 @@ fn a_client_that_sends_nothing_is_dropped() {
 
 #[test]
 fn a_probe_is_not_logged() {
-    for (options, told) in [(&[][..], 0), (&["-v"], 3)] {
+    for (options, told) in [(&[][..], 0), (&["-v"], 3), (&["--verbose"], 3)] {
         let mut rig = Rig::new(options);
         drop(TcpStream::connect(rig.proxy.addr()).unwrap());
         Client::connect(rig.proxy.addr(), Wire::Plain).unwrap().abort();

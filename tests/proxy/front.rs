@@ -1,12 +1,12 @@
 //! One port for every kind of client, told apart by what they send.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use wstests::{Client, TIMEOUT, Wire, http};
 
 use crate::common::Rig;
-use crate::pki::{Pki, tunnel};
+use crate::pki::{Pki, s_client, tunnel};
 
 /// What a Flash player is told.
 const POLICY: &[u8] = b"<cross-domain-policy><allow-access-from domain=\"*\" to-ports=\"*\" /></cross-domain-policy>\n";
@@ -83,4 +83,61 @@ fn a_client_that_breaks_off_its_tls_handshake_leaves_the_port_as_it_was() {
     let (mut client, mut target) = rig.connect(Wire::Rfc6455);
     target.write_all(b"fine").unwrap();
     assert_eq!(client.read_exact(4), b"fine");
+}
+
+/// A client of `addr` that has sent `bytes` and got `len` bytes of an answer.
+fn begun(addr: SocketAddr, bytes: &[u8], len: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream.read_exact(&mut vec![0; len]).unwrap();
+    stream
+}
+
+#[test]
+fn a_client_that_falls_silent_is_dropped_wherever_it_stands() {
+    let pki = Pki::new();
+    let options = ["--handshake-timeout", "1", "--trust-proxy", "127.0.0.1", "--web", pki.path().to_str().unwrap()];
+    let rig = Rig::new(&[&options[..], &["--cert", &pki.local("local")]].concat());
+    let tunnel = tunnel(&rig.proxy, "verify=0");
+    let request = b"HEAD /ca.pem HTTP/1.1\r\nHost: x\r\n\r\n";
+    for addr in [rig.proxy.addr(), tunnel.addr()] {
+        let starts: [(&[u8], usize); 8] = [
+            (b"", 0),
+            (&[0x16, 3], 0),
+            (&[0x80], 0),
+            (b"PROXY TCP4 192", 0),
+            (b"<policy-file", 0),
+            (b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n", 0),
+            (b"GET / HTTP/1.1\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key1: 1 2\r\n", 0),
+            // After a reply there is as much time again, and not for ever.
+            (request, b"HTTP/1.1 200 OK\r\n".len()),
+        ];
+        let clients = starts.map(|(bytes, len)| (bytes, begun(addr, bytes, len)));
+        for (bytes, mut client) in clients {
+            // What it is told meanwhile, if anything, is not the point here.
+            let ended = client.read_to_end(&mut Vec::new());
+            assert!(ended.is_ok(), "{}: {ended:?}", bytes.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn a_probe_by_tls_or_with_a_proxy_header_is_not_logged() {
+    let pki = Pki::new();
+    let mut rig = Rig::new(&["--trust-proxy", "127.0.0.1", "--cert", &pki.local("local")]);
+    // As load balancers look whether a server is there.
+    let (done, told) = s_client(&rig.proxy, &[]);
+    assert!(done, "{told}");
+    for header in [&b""[..], b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00"] {
+        let mut stream = begun(rig.proxy.addr(), header, 0);
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+    let (client, target) = rig.connect(Wire::Rfc6455);
+    drop((client, target));
+    let mut log = rig.proxy.stderr_until(" end ");
+    log.push_str(&rig.proxy.kill_for_stderr());
+    // The one that opened: listening, open, end.
+    assert_eq!(log.lines().count(), 3, "{log}");
 }

@@ -8,10 +8,10 @@ use wstests::{Mode, Server, script};
 use crate::common::Rig;
 use crate::pki::Pki;
 
-/// Perl's Protocol::WebSocket speaks a hixie draft through the proxy, over TLS where `cafile` is given. It checks the Location
-/// that the server tells, which is `wss` then.
-fn chat(rig: &Rig, version: &str, cafile: Option<&str>) {
-    let port = rig.proxy.port().to_string();
+/// Perl's Protocol::WebSocket speaks a hixie draft with `port`, which leads to the proxy, over TLS where `cafile` is given. It
+/// checks the Location that the server tells, which is `wss` then.
+pub fn chat(rig: &Rig, port: u16, version: &str, cafile: Option<&str>) {
+    let port = port.to_string();
     let mut client = Server::spawn(
         Mode::Bare,
         Command::new("perl").arg(script("hixie_client.pl")).args([version, &port]).args(cafile),
@@ -40,7 +40,7 @@ fn protocol_websocket_chats_in_both_hixie_drafts_over_plain_and_tls() {
     let pki = Pki::new();
     let rig = Rig::new(&["--cert", &pki.local("local")]);
     for version in ["draft-ietf-hybi-00", "draft-hixie-75"] {
-        chat(&rig, version, None);
-        chat(&rig, version, Some(&pki.file("ca.pem")));
+        chat(&rig, rig.proxy.port(), version, None);
+        chat(&rig, rig.proxy.port(), version, Some(&pki.file("ca.pem")));
     }
 }

@@ -4,29 +4,18 @@ use std::process::Command;
 
 use wstests::{Client, End, Server, Wire, proxy};
 
+use crate::nginx::nginx;
 use crate::pki::Pki;
 use crate::tools::refused;
 
 /// nginx with the certificate `NAME.pem` of a [`Pki`]; it answers with the name that it was asked for.
-fn nginx(pki: &Pki, name: &str) -> Server {
-    let here = pki.path().display();
-    let log = "error_log stderr; access_log off;";
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {here}/{kind};"))
-        .concat();
+fn secured(pki: &Pki, name: &str) -> Server {
+    let [certificate, key] = ["pem", "key"].map(|kind| pki.file(&format!("{name}.{kind}")));
     let server = format!(
-        "server {{ listen 127.0.0.1:PORT ssl; ssl_certificate {here}/{name}.pem; ssl_certificate_key {here}/{name}.key; \
-         location / {{ return 200 \"asked for [$ssl_server_name]\"; }} }}"
+        "listen 127.0.0.1:PORT ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; \
+         location / {{ return 200 \"asked for [$ssl_server_name]\"; }}"
     );
-    let text = format!(
-        "daemon off; master_process off; pid {here}/{name}.pid; error_log stderr; events {{ }} \
-         http {{ {log} {temporary} {server} }}"
-    );
-    // The port is known to the command line alone.
-    let file = pki.file(&format!("{name}.conf"));
-    std::fs::write(&file, text).unwrap();
-    let script = format!("sed -i s/PORT/$1/ {file}; exec nginx -c {file}");
-    Server::bare(Command::new("sh").args(["-c", &script, "sh", "{port}"]))
+    nginx(pki.path(), name, &server)
 }
 
 /// What a client gets through a proxy that is started with `options` towards `host` at the port of `target`.
@@ -52,7 +41,7 @@ fn a_target_is_believed_if_its_certificate_is_for_its_name_and_of_an_authority_t
     pki.authority("other");
     pki.issue("ca", "target", "/CN=target", "DNS:localhost,IP:127.0.0.1");
     pki.issue("ca", "stranger", "/CN=stranger", "DNS:stranger.example");
-    let (target, stranger) = (nginx(&pki, "target"), nginx(&pki, "stranger"));
+    let (target, stranger) = (secured(&pki, "target"), secured(&pki, "stranger"));
     let (ca, other) = (pki.file("ca.pem"), pki.file("other.pem"));
     let own = ["--ssl-target", "--ssl-target-ca", &ca];
     let failed = || Err(End::Close(Some(1011), String::new()));

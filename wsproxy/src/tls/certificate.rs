@@ -30,16 +30,16 @@ pub(super) fn load(
     keys: &[impl AsRef<Path>],
     password: Option<&Path>,
 ) -> Result<Vec<Arc<CertifiedKey>>, BadSetting> {
-    let mut password = Password::new(password);
+    let password = Password::of(password)?;
     let mut chains = Vec::new();
     let mut places = Vec::new();
     for path in certificates.iter().map(AsRef::as_ref) {
         let pem = read("--cert", path)?;
         chains.push((path, chain("--cert", path, &pem)?));
-        places.push(Keys { option: "--cert", path, keys: private_keys("--cert", path, &pem, &mut password)? });
+        places.push(Keys { option: "--cert", path, keys: private_keys("--cert", path, &pem, &password)? });
     }
     for path in keys.iter().map(AsRef::as_ref) {
-        let keys = private_keys("--key", path, &read("--key", path)?, &mut password)?;
+        let keys = private_keys("--key", path, &read("--key", path)?, &password)?;
         if keys.is_empty() {
             return Err(BadSetting::file("--key", path, "there is no private key in it"));
         }
@@ -96,7 +96,7 @@ fn private_keys(
     option: &'static str,
     path: &Path,
     pem: &[u8],
-    password: &mut Password,
+    password: &Password,
 ) -> Result<Vec<Arc<dyn SigningKey>>, BadSetting> {
     let bad = |reason: String| BadSetting::file(option, path, reason);
     // RFC 1421 headers inside the block: OpenSSL's own encryption, whose key derivation is one round of MD5.

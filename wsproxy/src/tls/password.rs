@@ -12,15 +12,21 @@ const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 const OPTION: &str = "--key-password-file";
 
-/// The password, read when it is first needed.
-pub(super) struct Password<'a> {
-    file: Option<&'a Path>,
-    text: Option<Vec<u8>>,
-}
+/// The password, with the file whose first line it is.
+pub(super) struct Password<'a>(Option<(&'a Path, Vec<u8>)>);
 
 impl<'a> Password<'a> {
-    pub(super) fn new(file: Option<&'a Path>) -> Self {
-        Password { file, text: None }
+    /// Reads it, whether a key will need it or not: a file that is named must be there.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(super) fn of(file: Option<&'a Path>) -> Result<Self, BadSetting> {
+        let Some(file) = file else {
+            return Ok(Password(None));
+        };
+        let bytes = read(OPTION, file)?;
+        let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        Ok(Password(Some((file, line.to_vec()))))
     }
 
     /// The encrypted keys of a file.
@@ -28,7 +34,7 @@ impl<'a> Password<'a> {
     /// # Errors
     /// No password where one is needed, one that does not open a key, a key that is damaged.
     pub(super) fn open(
-        &mut self,
+        &self,
         option: &'static str,
         path: &Path,
         pem: &[u8],
@@ -42,31 +48,16 @@ impl<'a> Password<'a> {
             let damaged = |error: &dyn std::fmt::Display| BadSetting::file(option, path, format!("the key: {error}"));
             let (_, document) = SecretDocument::from_pem(&block).map_err(|error| damaged(&error))?;
             let info = EncryptedPrivateKeyInfo::try_from(document.as_bytes()).map_err(|error| damaged(&error))?;
-            let password = self.text(option, path)?;
-            let key = info.decrypt(password).map_err(|error| match self.file {
-                // The only sign of a wrong password is that what comes out makes no sense.
-                Some(file) => BadSetting::file(
-                    OPTION,
-                    file,
-                    format!("the password does not open the key in {} ({error})", path.display()),
-                ),
-                None => damaged(&error),
+            let Some((file, password)) = &self.0 else {
+                return Err(BadSetting::file(option, path, format!("the key is encrypted: {OPTION} FILE opens it")));
+            };
+            // The only sign of a wrong password is that what comes out makes no sense.
+            let key = info.decrypt(password).map_err(|error| {
+                let why = format!("the password does not open the key in {} ({error})", path.display());
+                BadSetting::file(OPTION, file, why)
             })?;
             keys.push(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into());
         }
         Ok(keys)
-    }
-
-    /// The file's first line.
-    fn text(&mut self, option: &'static str, path: &Path) -> Result<&[u8], BadSetting> {
-        let Some(file) = self.file else {
-            return Err(BadSetting::file(option, path, format!("the key is encrypted: {OPTION} FILE opens it")));
-        };
-        if self.text.is_none() {
-            let bytes = read(OPTION, file)?;
-            let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
-            self.text = Some(line.to_vec());
-        }
-        Ok(self.text.as_deref().unwrap_or_default())
     }
 }
