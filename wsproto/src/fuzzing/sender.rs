@@ -98,11 +98,19 @@ impl World {
     fn write(&mut self, len: usize, room: usize) {
         let len = len.max(1);
         let payload = self.next(len);
+        let mut frame = [0; 127];
+        let short = self.sender.short_frame(&payload, &mut frame).is_some();
         let out = self.prepare(len);
+        if short {
+            assert_eq!(frame[..len + 2], out, "the same frame either way");
+        }
         let sent = room.min(out.len());
         let before = self.seen().bits;
         self.wire.extend_from_slice(&out[..sent]);
-        let told = if self.sender.is_verbatim() {
+        let told = if short && sent == out.len() {
+            // Nothing is to be reported of it.
+            len
+        } else if self.sender.is_verbatim() {
             self.sender.transmitted(sent)
         } else {
             self.sender.transmitted_encoded(sent, &out)

@@ -19,6 +19,15 @@ pub(super) enum Opcode {
     Pong,
 }
 
+impl Opcode {
+    pub(super) fn is_control(self) -> bool {
+        match self {
+            Opcode::Close | Opcode::Ping | Opcode::Pong => true,
+            Opcode::Continuation | Opcode::Text | Opcode::Binary => false,
+        }
+    }
+}
+
 /// A complete header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {

@@ -127,6 +127,20 @@ impl Rfc6455 {
         }
     }
 
+    pub(super) fn receive_header(&mut self, input: &[u8]) -> Option<usize> {
+        let (State::Header(held), Payload::Verbatim(_)) = (&self.state, &self.payload) else { return None };
+        if !held.is_empty() {
+            return None;
+        }
+        let header = header::parse(input).ok()??;
+        if header.len == 0 || header.opcode.is_control() {
+            return None;
+        }
+        let size = header.size;
+        // A header that is out of place changes nothing.
+        self.begin(header).ok().map(|()| size)
+    }
+
     /// `received` is kept up to date, so that it holds when the stream ends in mid-input.
     pub(super) fn receive(&mut self, input: &mut [u8], out: &mut [u8], received: &mut Received) -> Step {
         loop {
@@ -135,7 +149,6 @@ impl Rfc6455 {
             let before = *received;
             match &mut self.state {
                 State::Header(_) | State::Data { .. } if input.is_empty() => return Ok(()),
-                State::Data { .. } if out.is_empty() && matches!(self.payload, Payload::Verbatim(_)) => return Ok(()),
                 State::Header(held) => {
                     let Some(header) = collect(held, input, &mut received.consumed)? else {
                         return Ok(());

@@ -49,6 +49,36 @@ fn headers_have_the_shortest_form() {
 }
 
 #[test]
+fn a_short_frame_is_whole_and_nothing_goes_in_front_of_it() {
+    let short =
+        |sender: &Sender, payload: &[u8]| sender.short_frame(payload, &mut [0; 127]).map(|frame| frame.to_vec());
+    assert_eq!(short(&binary(), b"ab"), Some(vec![0x82, 2, b'a', b'b']));
+    assert_eq!(short(&binary(), &[7; 125]).map(|frame| frame.len()), Some(127));
+    assert_eq!(binary().short_frame(&[7; 125], &mut [0; 126]), None);
+    // No payload, or a longer header.
+    assert_eq!((short(&binary(), b""), short(&binary(), &[7; 126])), (None, None));
+    assert_eq!(short(&Sender::new(Dialect::Rfc6455, Encoding::Base64), b"ab"), None);
+    assert_eq!(short(&Sender::new(Dialect::Hixie76, Encoding::Base64), b"ab"), None);
+    // A pong or Close comes first, also where it was prepared and did not go out.
+    let mut sender = binary();
+    sender.queue_pong(&Pong::new(b"p"));
+    assert_eq!(short(&sender, b"ab"), None);
+    sender.transmit_head(2);
+    assert_eq!(short(&sender, b"ab"), None);
+    control(&mut sender);
+    assert!(short(&sender, b"ab").is_some());
+    sender.close(1000);
+    assert_eq!(short(&sender, b"ab"), None);
+    // An open frame is filled, and the rest of a header goes out, before the next begins.
+    for sent in [1, 3] {
+        let mut sender = binary();
+        sender.transmit_head(5);
+        sender.transmitted(sent);
+        assert_eq!(short(&sender, b"ab"), None);
+    }
+}
+
+#[test]
 fn a_cut_frame_stays_open_and_takes_whatever_comes() {
     let mut sender = binary();
     sender.transmit_head(300);

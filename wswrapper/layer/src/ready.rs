@@ -107,7 +107,11 @@ impl<S: Sys> Layer<S> {
                 return Some(true);
             }
         };
-        let used = receive.decoder.receive(buf.get_mut(..n).unwrap_or_default(), &mut []).consumed;
+        let seen = buf.get_mut(..n).unwrap_or_default();
+        let used = match receive.decoder.receive_header(seen) {
+            Some(header) => header,
+            None => receive.decoder.receive(seen, &mut []).consumed,
+        };
         let ended = receive.decoder.end().is_some();
         let follows = used < n && !ended;
         if follows && used <= SKIP_MAX {

@@ -53,9 +53,9 @@ impl<S: Sys> Layer<S> {
             match self.take_short(&conn, fd, only) {
                 Some(Ok((delivered, false))) => return Ok(delivered),
                 Some(Ok((delivered, true))) => return self.receive_any(&conn, fd, bufs, flags, delivered),
-                Some(Err(error)) if error != Errno(libc::ENOTSOCK) => return Err(error),
-                // The kernel says that again.
-                Some(Err(_)) | None => {}
+                Some(Err(Errno(libc::ENOTSOCK))) => return self.receive_elsewhere(fd, bufs, flags),
+                Some(Err(error)) => return Err(error),
+                None => {}
             }
         }
         self.receive_any(&conn, fd, bufs, flags, 0)
@@ -85,11 +85,17 @@ impl<S: Sys> Layer<S> {
             self.fill(conn, fd, cursor, flags)
         };
         if received == Err(Errno(libc::ENOTSOCK)) {
-            // The number was closed behind our back and is something else by now.
-            self.forget(fd);
-            return self.receive_plain(fd, bufs, flags);
+            return self.receive_elsewhere(fd, bufs, flags);
         }
         received
+    }
+
+    /// The number was closed behind our back and is something else by now.
+    #[cold]
+    #[inline(never)]
+    fn receive_elsewhere(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
+        self.forget(fd);
+        self.receive_plain(fd, bufs, flags)
     }
 
     /// An error behind what a call delivers: the next call's to report.

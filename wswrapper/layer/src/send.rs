@@ -95,7 +95,7 @@ impl<S: Sys> Layer<S> {
         let prepared = head.as_slice().len() + len;
         let reported = send.encoder.transmitted(sent.unwrap_or(0));
         let bufs = &[IoSlice::new(bytes)];
-        let first = self.complete(conn, send, fd, bufs, 0, flags, judge(sent, reported, prepared));
+        let first = self.complete(conn, send, fd, (bufs, 0), flags, judge(sent, reported, prepared));
         self.send_frames(conn, fd, bufs, flags, Some(first))
     }
 
@@ -216,7 +216,7 @@ impl<S: Sys> Layer<S> {
         } else {
             self.try_encoded(&mut send, fd, bufs, done, flags)
         };
-        self.complete(conn, send, fd, bufs, done, flags, first)
+        self.complete(conn, send, fd, (bufs, done), flags, first)
     }
 
     /// A frame after its `first` attempt: waits for the rest if `flags` and the socket say so, and ends the use of the sending half.
@@ -226,8 +226,7 @@ impl<S: Sys> Layer<S> {
         conn: &'a Conn,
         mut send: MutexGuard<'a, Send>,
         fd: Fd,
-        bufs: &[IoSlice<'_>],
-        done: usize,
+        (bufs, done): (&[IoSlice<'_>], usize),
         flags: c_int,
         first: Result<Sent>,
     ) -> Result<Sent> {

@@ -27,6 +27,8 @@ pub struct File {
     pub output: Vec<u8>,
     /// How much more the kernel takes at present.
     pub room: usize,
+    /// How much more it takes of a send that waits.
+    pub more: usize,
     /// Bytes in the send queue and their limit, for a test that is about them.
     pub queue: (usize, usize),
     /// An error that the next receive reports.
@@ -253,6 +255,7 @@ impl Sys for Script {
     }
 
     fn send_waiting(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
+        self.with(fd, |file| file.room = file.room.max(file.more));
         self.send_vectored(fd, bufs, flags)
     }
 

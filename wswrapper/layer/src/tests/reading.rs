@@ -93,6 +93,34 @@ fn a_message_that_was_looked_at_takes_one_call_to_read() {
 }
 
 #[test]
+fn a_read_behind_a_look_takes_all_that_fits() {
+    for size in [3, 4, 5, 7, 8, 11, 12, 100] {
+        let (script, layer, fd) = open(REQUEST);
+        for part in [b"abcd", b"efgh"] {
+            script.arrive(fd, &frame(BINARY, part));
+        }
+        script.arrive(fd, &frame(PING, b"?"));
+        script.arrive(fd, &frame(BINARY, b"ijkl"));
+        layer.filter_fd(fd, libc::EPOLLIN as u32);
+        let whole = b"abcdefghijkl";
+        assert_eq!(read(&layer, fd, size, 0).unwrap(), whole[..size.min(12)], "{size} bytes");
+        let rest = &whole[size.min(12)..];
+        assert_eq!(read(&layer, fd, 100, 0).unwrap_or_default(), rest, "behind {size} bytes");
+    }
+}
+
+#[test]
+fn an_error_behind_a_look_is_told_once() {
+    let (script, layer, fd) = open(REQUEST);
+    script.arrive(fd, &frame(BINARY, b"lost"));
+    layer.filter_fd(fd, libc::EPOLLIN as u32);
+    script.with(fd, |file| (file.error, file.fin) = (Some(libc::ECONNRESET), true));
+    script.with(fd, |file| file.input.clear());
+    assert_eq!(read(&layer, fd, 9, 0), Err(Errno(libc::ECONNRESET)));
+    assert_eq!(read(&layer, fd, 9, 0), Ok(vec![]));
+}
+
+#[test]
 fn large_frames_take_two_calls_each() {
     let (script, layer, fd) = open(REQUEST);
     let payload = vec![5; 65536];

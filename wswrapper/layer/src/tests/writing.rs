@@ -44,28 +44,55 @@ fn a_large_write_is_frames_of_64_kib() {
 
 #[test]
 fn invariant_3_the_report_is_what_the_kernel_took_at_every_cut() {
-    let bytes: Vec<u8> = (0..300_u32).map(|i| i as u8).collect();
-    for cut in 0..=304 {
-        let (script, layer, fd) = open(REQUEST);
-        script.with(fd, |file| file.room = cut);
-        let first = write(&layer, fd, &bytes);
-        let reported = match first {
-            Err(error) => {
-                assert_eq!(error, AGAIN);
-                0
+    for (len, header) in [(1, 2), (100, 2), (125, 2), (126, 4), (300, 4)] {
+        let bytes: Vec<u8> = (0..len as u32).map(|i| i as u8).collect();
+        for cut in 0..=len + header {
+            let (script, layer, fd) = open(REQUEST);
+            script.with(fd, |file| file.room = cut);
+            let first = write(&layer, fd, &bytes);
+            let reported = match first {
+                Err(error) => {
+                    assert_eq!(error, AGAIN);
+                    0
+                }
+                Ok(n) => n,
+            };
+            assert_eq!(reported, cut.saturating_sub(header), "{len} bytes, cut at {cut}");
+            // The program changes its mind: what it writes next fills the frame, in two calls.
+            script.with(fd, |file| file.room = usize::MAX);
+            let rest = vec![0xee; len - reported];
+            for half in [&rest[..rest.len() / 2], &rest[rest.len() / 2..]] {
+                assert_eq!(write(&layer, fd, half), Ok(half.len()));
             }
-            Ok(n) => n,
-        };
-        assert_eq!(reported, cut.saturating_sub(4).min(300), "cut at {cut}");
-        // The program changes its mind: what it writes next fills the frame, in two calls.
-        script.with(fd, |file| file.room = usize::MAX);
-        let rest = vec![0xee; 300 - reported];
-        for half in [&rest[..rest.len() / 2], &rest[rest.len() / 2..]] {
-            assert_eq!(write(&layer, fd, half), Ok(half.len()));
+            let (got, whole) = payload(&script.take_output(fd));
+            assert!(whole && got == [&bytes[..reported], &rest].concat(), "{len} bytes, cut at {cut}");
         }
-        let (got, whole) = payload(&script.take_output(fd));
-        assert!(whole && got == [&bytes[..reported], &rest].concat(), "cut at {cut}");
     }
+}
+
+#[test]
+fn invariant_3_a_blocking_write_waits_for_the_rest_of_a_short_frame() {
+    for cut in 0..=102 {
+        let (script, layer, fd) = open(REQUEST);
+        let bytes = [7; 100];
+        script.with(fd, |file| {
+            file.nonblocking = false;
+            // What the attempt takes, and what the wait brings.
+            (file.room, file.more) = (cut, usize::MAX);
+        });
+        assert_eq!(write(&layer, fd, &bytes), Ok(100), "cut at {cut}");
+        assert_eq!(script.take_output(fd), [&[0x82, 100][..], &bytes].concat(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn an_error_of_a_short_write_is_told_once_and_nothing_is_sent_again() {
+    let (script, layer, fd) = open(REQUEST);
+    script.state().failing = Some(("send", libc::ECONNRESET, 1));
+    assert_eq!(write(&layer, fd, b"ab"), Err(Errno(libc::ECONNRESET)));
+    assert_eq!(script.state().calls, [("send", fd)]);
+    assert_eq!(write(&layer, fd, b"cd"), Ok(2));
+    assert_eq!(script.take_output(fd), b"\x82\x02cd");
 }
 
 #[test]
