@@ -139,17 +139,36 @@ static int obey(int fd)
     }
 }
 
-int main(void)
+/* Goes on as a new program, with the connection as its standard input. */
+static void hand_on(int fd)
 {
-    int door = listener(0);
+    if (dup2(fd, STDIN_FILENO) < 0)
+        die("dup2");
+    execl("/proc/self/exe", "blocking", "serve", (char *)NULL);
+    die("execl");
+}
+
+/* `blocking`, `blocking exec`, which executes itself for its first connection, and `blocking serve`, which gets that. */
+int main(int argc, char **argv)
+{
+    const char *way = argc > 1 ? argv[1] : "";
+    int door;
 
     for (size_t i = 0; i < CHUNK; i++)
         pattern[i] = (unsigned char)(i * 167 + (i >> 8));
+    if (strcmp(way, "serve") == 0) {
+        while (obey(STDIN_FILENO))
+            ;
+        return 0;
+    }
+    door = listener(0);
     for (;;) {
         int fd = accept(door, NULL, NULL);
         if (fd < 0)
             die("accept");
         no_delay(fd);
+        if (strcmp(way, "exec") == 0)
+            hand_on(fd);
         while (obey(fd))
             ;
         close(fd);

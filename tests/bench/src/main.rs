@@ -1,6 +1,6 @@
 //! The benchmark of the library: a program with it against the same program without it.
 //!
-//! `wsbench [wrap] [--quick] [--noise] [FILTER]...` prints one line a measure; `docs/performance.md` tells how
+//! `wsbench [wrap|bridge|proxy] [--quick] [--noise] [FILTER]...` prints one line a measure; `docs/performance.md` tells how
 //! each is taken. The exit status is 0 when everything ran, whatever the figures are.
 
 mod command;
@@ -28,9 +28,10 @@ use proxies::Kind;
 use wire::Wire;
 
 const HELP: &str = "\
-usage: scripts/bench [wrap|proxy] [--quick] [--noise] [FILTER]...
+usage: scripts/bench [wrap|bridge|proxy] [--quick] [--noise] [FILTER]...
 
   wrap      the library: a wrapped server against the same one bare (the default)
+  bridge    a connection that was handed on to a new program, against the wrapped program that keeps it
   proxy     the proxy in front of a server, and the peers found here, against the same server without it
   --quick   15 pairs instead of 125
   --noise   bare against bare: what the figures are worth on this machine
@@ -151,6 +152,28 @@ const WRAP: [Measure; 12] = [
     },
 ];
 
+/// What is measured of a bridged connection.
+const BRIDGE: [Measure; 2] = [
+    Measure {
+        name: "download 64 KiB",
+        unit: "MiB/s",
+        wire: Wire::Rfc6455,
+        place: Place::Anywhere,
+        amount: Amount::From(16),
+        target: Target::AtLeast(0.75),
+        rig: stream::Download::read,
+    },
+    Measure {
+        name: "upload 64 KiB",
+        unit: "MiB/s",
+        wire: Wire::Rfc6455,
+        place: Place::Anywhere,
+        amount: Amount::From(16),
+        target: Target::AtLeast(0.75),
+        rig: stream::Upload::large,
+    },
+];
+
 /// What is measured of a proxy, and how many times better than the best peer it is to be.
 const PROXY: [(Measure, f64); 6] = [
     (
@@ -227,6 +250,13 @@ const PROXY: [(Measure, f64); 6] = [
     ),
 ];
 
+/// What the table is about.
+enum What {
+    Library,
+    Companion,
+    Proxies,
+}
+
 fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
@@ -239,11 +269,12 @@ fn main() -> ExitCode {
 
 fn run() -> io::Result<ExitCode> {
     let mut effort = Effort { pairs: 125, seconds: 0.04, noise: false };
-    let (mut filters, mut proxy) = (Vec::new(), false);
+    let (mut filters, mut what) = (Vec::new(), What::Library);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
-            "wrap" => {}
-            "proxy" => proxy = true,
+            "wrap" => what = What::Library,
+            "bridge" => what = What::Companion,
+            "proxy" => what = What::Proxies,
             "--quick" => effort.pairs = 15,
             "--noise" => effort.noise = true,
             "-h" | "--help" => {
@@ -262,8 +293,11 @@ fn run() -> io::Result<ExitCode> {
         return Err(io::Error::other("the hard limit of open files is too low (ulimit -Hn)"));
     }
     let site = server::Site::prepare()?;
-    let (reached, all) =
-        if proxy { measure_proxies(&site, effort, wanted)? } else { measure_library(&site, effort, wanted)? };
+    let (reached, all) = match what {
+        What::Library => measure_each(&WRAP, &site, effort, By::Library, wanted)?,
+        What::Companion => measure_each(&BRIDGE, &site, effort, By::Companion, wanted)?,
+        What::Proxies => measure_proxies(&site, effort, wanted)?,
+    };
     if all == 0 {
         return Err(io::Error::other("no measure has that in its name"));
     }
@@ -277,15 +311,18 @@ fn take(measure: &Measure, site: &server::Site, effort: Effort, by: By) -> io::R
 }
 
 /// Returns how many targets were reached, and how many there are.
-fn measure_library(
+fn measure_each(
+    measures: &[Measure],
     site: &server::Site,
     effort: Effort,
+    by: By,
     wanted: impl Fn(&&Measure) -> bool,
 ) -> io::Result<(usize, usize)> {
-    println!("{}", report::head("wrapped"));
+    let (first, other) = if by == By::Companion { ("in place", "bridged") } else { ("bare", "wrapped") };
+    println!("{}", report::head(first, other));
     let (mut reached, mut all) = (0, 0);
-    for measure in WRAP.iter().filter(wanted) {
-        let pairs = take(measure, site, effort, By::Library)?;
+    for measure in measures.iter().filter(wanted) {
+        let pairs = take(measure, site, effort, by)?;
         let (line, good) = report::line(measure.name, measure, &pairs);
         println!("{line}  {}", report::verdict(good));
         io::stdout().flush()?;
@@ -300,7 +337,7 @@ fn measure_proxies(
     effort: Effort,
     wanted: impl Fn(&&Measure) -> bool,
 ) -> io::Result<(usize, usize)> {
-    println!("{}", report::head("proxied"));
+    println!("{}", report::head("bare", "proxied"));
     let (mut reached, mut all) = (0, 0);
     for (measure, factor) in PROXY.iter().filter(|(measure, _)| wanted(&measure)) {
         let ours = take(measure, site, effort, By::Proxy(Kind::Wsproxy))?;

@@ -25,6 +25,8 @@ pub enum By {
     Nothing,
     /// The library, inside the program.
     Library,
+    /// The library in a program that hands the connection on to a new one, and the companion.
+    Companion,
     /// A proxy.
     Proxy(Kind),
 }
@@ -37,6 +39,8 @@ pub enum Place {
     /// On the client's CPU: for work that they do in turn. Waking another CPU costs more than all the rest, and
     /// never the same.
     Together,
+    /// On any CPU, and a companion as well: for work of three processes.
+    Anywhere,
 }
 
 /// One server and its client, ready to work.
@@ -120,9 +124,13 @@ pub struct Pair {
 impl Measure {
     /// Takes all pairs, bare and wrapped in turn, after one pair that warms up and does not count.
     pub fn take(&self, site: &Site, effort: Effort, by: By) -> io::Result<Vec<Pair>> {
-        let plain = Side { by: By::Nothing, wire: Wire::Plain, place: self.place };
-        let other = if effort.noise { plain } else { Side { by, wire: self.wire, place: self.place } };
-        let mut bare = (self.rig)(site, plain)?;
+        let first = match by {
+            // What a bridged connection costs is told against one in place, which has the same frames.
+            By::Companion => Side { by: By::Library, wire: self.wire, place: self.place },
+            By::Nothing | By::Library | By::Proxy(_) => Side { by: By::Nothing, wire: Wire::Plain, place: self.place },
+        };
+        let other = if effort.noise { first } else { Side { by, wire: self.wire, place: self.place } };
+        let mut bare = (self.rig)(site, first)?;
         let mut wrapped = (self.rig)(site, other)?;
         let count = match self.amount {
             Amount::Just(count) => count,

@@ -51,10 +51,10 @@ impl Target {
 }
 
 /// The head of the table.
-pub fn head(other: &str) -> String {
+pub fn head(first: &str, other: &str) -> String {
     let line = format!(
         "{:<28} {:>9} {:>9} {:<6} {:>7} {:>13} {:>5}  {:>8}",
-        "measure", "bare", other, "unit", "ratio", "middle half", "cpu", "target"
+        "measure", first, other, "unit", "ratio", "middle half", "cpu", "target"
     );
     format!("{line}\n{}", "-".repeat(line.len() + 9))
 }

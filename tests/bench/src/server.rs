@@ -1,16 +1,17 @@
 //! The servers of the benchmark: plain C programs, compiled here, started with the library or without it.
 
-use std::io::{self, BufRead, BufReader};
+use std::cell::{OnceCell, RefCell};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use crate::measure::{By, Place, Side};
 use crate::proxies::Front;
 use crate::sys;
 
 /// The environment of the library: what the caller's shell holds must not change a measurement.
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 8] = [
     "LD_PRELOAD",
     "WSWRAP_PORT",
     "WSWRAP_HANDSHAKE_TIMEOUT",
@@ -18,6 +19,7 @@ const VARIABLES: [&str; 7] = [
     "WSWRAP_VERBOSE",
     "WSWRAP_DIALECTS",
     "WSWRAP_ORIGINS",
+    "WSWRAP_COMPANION",
 ];
 
 /// The two programs.
@@ -54,7 +56,7 @@ impl Site {
         std::fs::create_dir_all(&apps)?;
         let cpus = sys::cpus()?;
         if let Some(client) = cpus.first() {
-            sys::pin(0, *client)?;
+            sys::pin(0, &[*client])?;
         }
         Ok(Self { blocking: compile(&apps, "blocking")?, epoll: compile(&apps, "epoll")?, library, cpus })
     }
@@ -77,6 +79,9 @@ pub struct Server {
     /// What stands in front of it.
     front: Option<Front>,
     at: SocketAddr,
+    /// The library's log, which names the companion, where there is to be one.
+    log: Option<RefCell<BufReader<ChildStderr>>>,
+    companion: OnceCell<u32>,
 }
 
 impl Server {
@@ -90,10 +95,15 @@ impl Server {
         for name in VARIABLES {
             command.env_remove(name);
         }
-        if side.by == By::Library {
+        if matches!(side.by, By::Library | By::Companion) {
             command.env("LD_PRELOAD", &site.library);
         }
-        let mut server = Self { child: command.spawn()?, front: None, at: (Ipv4Addr::LOCALHOST, 0).into() };
+        if side.by == By::Companion {
+            command.arg("exec").env("WSWRAP_LOG", "stderr").env("WSWRAP_VERBOSE", "1").stderr(Stdio::piped());
+        }
+        let (child, at) = (command.spawn()?, (Ipv4Addr::LOCALHOST, 0).into());
+        let mut server = Self { child, front: None, at, log: None, companion: OnceCell::new() };
+        server.log = server.child.stderr.take().map(|log| RefCell::new(BufReader::new(log)));
         let mut line = String::new();
         if let Some(output) = server.child.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
@@ -101,8 +111,10 @@ impl Server {
         let port = line.trim().parse().map_err(|_| io::Error::other("the server did not start"))?;
         server.at.set_port(port);
         // A child starts on its parent's CPU.
-        if let (Place::Apart, Some(cpu)) = (side.place, site.cpus.get(1)) {
-            sys::pin(server.child.id(), *cpu)?;
+        match (side.place, site.cpus.get(1)) {
+            (Place::Apart, Some(cpu)) => sys::pin(server.child.id(), &[*cpu])?,
+            (Place::Anywhere, _) => sys::pin(server.child.id(), &site.cpus)?,
+            (Place::Apart, None) | (Place::Together, _) => {}
         }
         if let By::Proxy(kind) = side.by {
             server.front = Some(Front::start(kind, server.at, &site.cpus)?);
@@ -120,12 +132,26 @@ impl Server {
         self.front.as_ref().map_or(self.child.id(), Front::process)
     }
 
-    /// Seconds of CPU time, user and system, that its (only) thread has used: the first field of
-    /// /proc/PID/schedstat, nanoseconds.
+    /// Seconds of CPU time that its process and its companion, if it has one, have used.
     pub fn cpu_seconds(&self) -> io::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id()))?;
-        let spent = stat.split(' ').next().and_then(|field| field.parse::<f64>().ok());
-        spent.map(|nanoseconds| nanoseconds / 1e9).ok_or_else(|| io::Error::other("schedstat"))
+        let own = cpu_seconds(self.child.id())?;
+        Ok(own + self.companion()?.map_or(Ok(0.0), cpu_seconds)?)
+    }
+
+    /// The companion of its connection, as the log tells.
+    fn companion(&self) -> io::Result<Option<u32>> {
+        let Some(log) = &self.log else { return Ok(None) };
+        if let Some(companion) = self.companion.get() {
+            return Ok(Some(*companion));
+        }
+        for line in log.borrow_mut().by_ref().lines() {
+            if let Some((_, rest)) = line?.split_once("bridged by process ") {
+                let digits = rest.split(':').next().unwrap_or_default();
+                let companion = digits.parse().map_err(|_| io::Error::other("the log names no process"))?;
+                return Ok(Some(*self.companion.get_or_init(|| companion)));
+            }
+        }
+        Err(io::Error::other("the connection was not bridged"))
     }
 
     /// Bytes of memory that count as its own: Pss of /proc/PID/smaps_rollup (proc_pid_smaps(5)).
@@ -143,4 +169,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Seconds of CPU time, user and system, that the (only) thread of a process has used: the first field of
+/// /proc/PID/schedstat, nanoseconds.
+fn cpu_seconds(process: u32) -> io::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/schedstat"))?;
+    let spent = stat.split(' ').next().and_then(|field| field.parse::<f64>().ok());
+    spent.map(|nanoseconds| nanoseconds / 1e9).ok_or_else(|| io::Error::other("schedstat"))
 }

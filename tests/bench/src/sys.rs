@@ -25,13 +25,15 @@ pub fn cpus() -> io::Result<Vec<usize>> {
     Ok(all.filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
 }
 
-/// Keeps process `pid` (0: the calling thread) on one CPU (sched_setaffinity(2)); `cpu` comes from [`cpus`].
-pub fn pin(pid: u32, cpu: usize) -> io::Result<()> {
+/// Keeps process `pid` (0: the calling thread) on some CPUs (sched_setaffinity(2)), which come from [`cpus`].
+pub fn pin(pid: u32, cpus: &[usize]) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     // SAFETY: an all-zero cpu_set_t is the empty set.
     let mut set: libc::cpu_set_t = unsafe { zeroed() };
-    // SAFETY: `cpu` was found in a set of this type.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for cpu in cpus {
+        // SAFETY: `cpu` was found in a set of this type.
+        unsafe { libc::CPU_SET(*cpu, &mut set) };
+    }
     // SAFETY: the size handed over is that of `set`.
     check(unsafe { libc::sched_setaffinity(pid, size_of::<libc::cpu_set_t>(), &raw const set) })
 }

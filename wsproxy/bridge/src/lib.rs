@@ -45,6 +45,9 @@ const LINGER: i64 = 2_000;
 /// How long, in milliseconds, a client may take nothing once the program is gone.
 const STALL: i64 = 60_000;
 
+/// Steps that one direction makes before the other one is tried again.
+const TURNS: u32 = 8;
+
 /// What a step in one direction came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -56,6 +59,23 @@ enum Step {
     Room,
     /// Nothing more comes this way.
     Over,
+}
+
+impl Step {
+    /// What it is to be taken for once poll(2) has reported these events of where it reads and where it writes: an error and a
+    /// hang-up count as well, for the next call to find.
+    fn woken(self, source: i16, sink: i16) -> Self {
+        match self {
+            Step::Input if source != 0 => Step::Busy,
+            Step::Room if sink != 0 => Step::Busy,
+            Step::Busy | Step::Input | Step::Room | Step::Over => self,
+        }
+    }
+
+    /// The same without having asked: what it waits for may be there.
+    fn tried_again(self) -> Self {
+        self.woken(POLLIN, POLLOUT)
+    }
 }
 
 /// Takes over the connection that was inherited, and serves it to its end.
@@ -116,19 +136,37 @@ impl Bridge {
     }
 
     /// Moves bytes until both directions are over.
+    ///
+    /// A direction that waits is not tried again before poll(2) has seen what it waits for, or the other has made
+    /// [`TURNS`] steps: each try is a system call, and a stream in one direction would pay for it with each of its own.
     fn serve(&mut self) {
         // Since when a program that is gone waits for a client that takes nothing, and how much it had taken.
         let mut stalled: Option<(i64, u64)> = None;
+        let (mut inward, mut outward) = (Step::Busy, Step::Busy);
+        let mut turns = 0;
         loop {
-            let inward = self.inbound.step();
-            self.answer();
-            let outward = self.outbound.step();
+            if inward == Step::Busy {
+                inward = self.inbound.step();
+                if self.answer() {
+                    outward = Step::Busy;
+                }
+            }
+            if outward == Step::Busy {
+                outward = self.outbound.step();
+            }
             match (inward, outward) {
                 // The program is gone and all is said.
                 (_, Step::Over) if self.inbound.is_deaf() => return,
-                (Step::Busy, _) | (_, Step::Busy) => continue,
+                (Step::Busy, _) | (_, Step::Busy) => {
+                    turns += 1;
+                    if turns == TURNS {
+                        turns = 0;
+                        (inward, outward) = (inward.tried_again(), outward.tried_again());
+                    }
+                    continue;
+                }
                 (Step::Over, Step::Over) => return,
-                _ => {}
+                _ => turns = 0,
             }
             let mut timeout = -1;
             if self.inbound.is_deaf() && outward == Step::Room {
@@ -149,25 +187,30 @@ impl Bridge {
             // A hang-up is reported asked or not: of the client it is left to the next call, of the program it is news once.
             let net = (if net == 0 { NO_FD } else { NET }, net);
             let program = (if program == 0 && self.inbound.is_deaf() { NO_FD } else { PROGRAM }, program);
-            let Ok([_, program]) = sys::poll([net, program], timeout) else { continue };
+            let Ok([net, program]) = sys::poll([net, program], timeout) else { continue };
             if program & (POLLHUP | POLLERR | POLLNVAL) != 0 {
                 // Both directions of the pair are shut: nobody reads what the client sends.
                 self.inbound.be_deaf();
             }
+            (inward, outward) = (inward.woken(net, program), outward.woken(program, net));
         }
     }
 
-    /// What the receiving half has to say to the sending one: pongs, and the answer to a Close or to a broken rule.
-    fn answer(&mut self) {
+    /// What the receiving half has to say to the sending one: pongs, and the answer to a Close or to a broken rule. Returns
+    /// whether there was something.
+    fn answer(&mut self) -> bool {
         let receiver: &mut Receiver = self.inbound.receiver();
-        if let Some(pong) = receiver.take_pong() {
-            self.outbound.queue_pong(&pong);
+        let pong = receiver.take_pong();
+        if let Some(pong) = &pong {
+            self.outbound.queue_pong(pong);
         }
         if let (Some(end), false) = (receiver.end(), self.answered) {
             self.answered = true;
             // What the program had written before it could know goes out in front of the answer.
             self.outbound.finish(end.reply_code(), sys::queued(PROGRAM));
+            return true;
         }
+        pong.is_some()
     }
 
     /// Closes without taking back what was sent last.
