@@ -268,7 +268,7 @@ fn bridged(fd: Fd) -> Option<Addresses> {
     let (zero, name) = addr.sun_path.get(..len)?.split_first()?;
     let mut bytes = [0; size_of::<sockaddr_un>()];
     for (to, from) in bytes.iter_mut().zip(name) {
-        *to = from.cast_unsigned();
+        [*to] = from.to_ne_bytes();
     }
     if *zero == 0 { Addresses::parse(bytes.get(..name.len())?) } else { None }
 }
