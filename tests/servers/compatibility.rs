@@ -106,7 +106,7 @@ fn row(program: &Program, observed: &Observed) -> Row {
     let [starts, listener, waits, reads, writes] = sets.map(|set| join(set.iter().map(String::as_str)));
     let carried = match program.way {
         Way::InPlace => "in place",
-        Way::Bridged => "by the companion, from `exec` on",
+        Way::Bridged => "by the companion",
     };
     let (name, client) = (program.name.to_owned(), program.client.to_owned());
     [name, version(program.package), client, starts, listener, waits, reads, writes, carried.to_owned()]

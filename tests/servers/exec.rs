@@ -1,5 +1,5 @@
-//! Servers whose connection crosses an `exec`: the program that serves the client is another image than the one that
-//! accepted, often one that uses stdio or no socket call at all.
+//! Servers whose connection leaves the program: what serves the client is another image than the one that accepted, often one
+//! that uses stdio or no socket call at all, or is in a sandbox.
 
 use std::process::Command;
 
