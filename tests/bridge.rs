@@ -50,7 +50,8 @@ fn echoes(command: impl Fn() -> Command, first: &[u8]) {
 
 #[test]
 fn invariant_5_a_program_that_is_executed_gets_the_stream() {
-    for name in ["execl", "execlp", "execle", "execv", "execve", "execvp", "execvpe", "fexecve", "execveat"] {
+    let names = ["execl", "execlp", "execle", "execv", "execve", "execvp", "execvpe", "fexecve", "execveat"];
+    for name in names.into_iter().chain(["raw_execve", "raw_execveat"]) {
         eprintln!("{name}");
         echoes(|| server(name), b"before");
     }
@@ -80,7 +81,10 @@ fn invariant_5_commands_of_system_and_popen_get_the_stream() {
 
 #[test]
 fn invariant_5_another_process_gets_the_stream() {
-    echoes(|| server("pass"), b"before");
+    for mode in ["pass", "pass:sendmmsg", "pass:raw_sendmsg", "pass:raw_sendmmsg"] {
+        eprintln!("{mode}");
+        echoes(|| server(mode), b"before");
+    }
 }
 
 #[test]

@@ -134,3 +134,22 @@ fn the_log_is_never_written_into_a_descriptor_that_the_program_reuses() {
         }
     }
 }
+
+/// The parent of a forking server closes its copy of each connection at once, and reads nothing of it.
+#[test]
+fn the_parents_copy_of_a_connection_is_no_end() {
+    let log = LogFile::new();
+    let mut command = Command::new("socat");
+    command
+        .args(["TCP-LISTEN:{port},fork,reuseaddr", "PIPE"])
+        .envs([("WSWRAP_LOG", log.path()), ("WSWRAP_VERBOSE", "1")]);
+    let server = Server::wrapped(&mut command);
+    let mut client = Client::connect(server.addr(), Wire::Rfc6455).unwrap();
+    client.send(b"hello");
+    assert_eq!(client.read_exact(5), b"hello");
+    client.close(1000);
+    assert_eq!(client.read_to_end(), b"");
+    let lines = log.lines(3);
+    assert!(lines[1].contains(" open: "), "{lines:?}");
+    assert!(lines[2].ends_with(" end: closed by the client (1000), 5 bytes in, 5 bytes out"), "{lines:?}");
+}

@@ -107,6 +107,9 @@ scenarios! { raw, "torture_raw":
     system_calls_on_descriptors("descriptors")
     system_calls_that_have_nothing_to_do_with_us("others")
     a_child_of_clone("clone")
+    a_child_of_clone3("clone3")
+    a_child_of_clone_in_libc("libc-clone")
+    a_child_of_underscore_fork("_Fork")
 }
 
 /// What is refused so that programs use epoll.

@@ -51,6 +51,10 @@ static void call(const char *name)
 		fexecve(open(CAT, O_RDONLY), argv, environ);
 	else if (strcmp(name, "execveat") == 0)
 		execveat(AT_FDCWD, CAT, argv, environ, 0);
+	else if (strcmp(name, "raw_execve") == 0)
+		syscall(SYS_execve, CAT, argv, environ);
+	else if (strcmp(name, "raw_execveat") == 0)
+		syscall(SYS_execveat, AT_FDCWD, CAT, argv, environ, 0);
 	else if (strcmp(name, "stdio") == 0)
 		execl(self, "bridge", "-", "stdio", (char *)NULL);
 	else if (strcmp(name, "half") == 0)
@@ -125,7 +129,23 @@ static pid_t shelled(int fd, const char *mode)
 	return child;
 }
 
-static void send_descriptor(int socket, int fd)
+/* The calls that send a message. */
+static ssize_t send_message(const char *call, int socket, struct msghdr *msg)
+{
+	/* The one that carries it is not the first. */
+	char byte = 0;
+	struct iovec iov = {&byte, 1};
+	struct mmsghdr both[] = {{.msg_hdr = {.msg_iov = &iov, .msg_iovlen = 1}}, {.msg_hdr = *msg}};
+	if (strcmp(call, "sendmmsg") == 0)
+		return sendmmsg(socket, both, 2, 0) - 1;
+	if (strcmp(call, "raw_sendmmsg") == 0)
+		return syscall(SYS_sendmmsg, socket, both, 2, 0) - 1;
+	if (strcmp(call, "raw_sendmsg") == 0)
+		return syscall(SYS_sendmsg, socket, msg, 0);
+	return sendmsg(socket, msg, 0);
+}
+
+static void send_descriptor(const char *call, int socket, int fd)
 {
 	char byte = 0, control[CMSG_SPACE(sizeof fd)] = {0};
 	struct iovec iov = {&byte, 1};
@@ -133,7 +153,7 @@ static void send_descriptor(int socket, int fd)
 	struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
 	*header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)};
 	memcpy(CMSG_DATA(header), &fd, sizeof fd);
-	must(sendmsg(socket, &msg, 0), "sendmsg");
+	must(send_message(call, socket, &msg), call);
 }
 
 static int receive_descriptor(int socket)
@@ -142,8 +162,11 @@ static int receive_descriptor(int socket)
 	char byte, control[CMSG_SPACE(sizeof fd)];
 	struct iovec iov = {&byte, 1};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-	if (recvmsg(socket, &msg, 0) <= 0)
-		exit(0);
+	do {
+		msg.msg_controllen = sizeof control;
+		if (recvmsg(socket, &msg, 0) <= 0)
+			exit(0);
+	} while (!CMSG_FIRSTHDR(&msg));
 	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof fd);
 	return fd;
 }
@@ -223,7 +246,7 @@ static pid_t watched(int fd)
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = 0x1234567812345678};
 	must(epoll_ctl(epoll, EPOLL_CTL_ADD, copy, &event), "epoll_ctl");
 	must(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), "socketpair");
-	send_descriptor(pair[0], fd);
+	send_descriptor("sendmsg", pair[0], fd);
 	close(receive_descriptor(pair[1]));
 	close(fd);
 	char buffer[1000];
@@ -320,7 +343,7 @@ int main(int argc, char **argv)
 		return role(argv);
 	const char *mode = argv[2];
 	alarm(LIFETIME_SECONDS);
-	if (strcmp(mode, "pass") == 0)
+	if (strncmp(mode, "pass", 4) == 0)
 		start_helper();
 	listener = listen_on(argv[1]);
 	for (;;) {
@@ -340,8 +363,8 @@ int main(int argc, char **argv)
 			child = spawned(fd);
 		else if (strcmp(mode, "system") == 0 || strcmp(mode, "popen") == 0)
 			child = shelled(fd, mode);
-		else if (strcmp(mode, "pass") == 0)
-			send_descriptor(helper, fd);
+		else if (strncmp(mode, "pass", 4) == 0)
+			send_descriptor(mode[4] ? mode + 5 : "sendmsg", helper, fd);
 		else if (strcmp(mode, "strict") == 0 || strcmp(mode, "filter") == 0)
 			child = sandboxed(fd, mode[0] == 'f');
 		else if (strcmp(mode, "watched") == 0)

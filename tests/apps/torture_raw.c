@@ -1,6 +1,7 @@
 /* System calls by their number, syscall(2), in the kernel's own terms. */
 #include "common.h"
 #include <linux/io_uring.h>
+#include <linux/sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -166,22 +167,77 @@ static void others(int listener)
 	say("errno %d", errno);
 }
 
-static void cloned(int listener)
+static int child_without(void *place)
+{
+	*(int *)place = 5;
+	return 0;
+}
+
+/* What a child of each kind does with its parent's connection. */
+static int child(void *connection)
 {
 	char buffer[10];
-	int fd = next_client(listener), status;
-	long child = must(syscall(SYS_clone, (long)SIGCHLD, NULL, NULL, NULL, 0L), "clone");
-	if (child == 0) {
-		/* Memory of its own, as after fork(2). */
-		ask("0 whole 10");
-		say_read("child", fd, buffer, 10, 0);
-		fill(buffer, 10, 0);
-		report("child", write(fd, buffer, 10));
-		_exit(7);
-	}
-	must(waitpid(child, &status, 0), "waitpid");
+	int fd = *(int *)connection;
+	ask("0 whole 10");
+	say_read("child", fd, buffer, 10, 0);
+	fill(buffer, 10, 0);
+	report("child", write(fd, buffer, 10));
+	_exit(7);
+}
+
+/* The parent lets go of the connection before the child uses it. */
+static void let_go(int fd, long pid)
+{
+	int status;
+	close(fd);
+	must(waitpid(pid, &status, 0), "waitpid");
 	say("status %d", WEXITSTATUS(status));
 	ask("0 expect 10");
+}
+
+/* Children with memory of their own, as after fork(2), and without what fork(2) calls around it. */
+static void cloned(int listener)
+{
+	int fd = next_client(listener);
+	long pid = must(syscall(SYS_clone, (long)SIGCHLD, NULL, NULL, NULL, 0L), "clone");
+	if (pid == 0)
+		child(&fd);
+	let_go(fd, pid);
+}
+
+static void cloned3(int listener)
+{
+	int fd = next_client(listener);
+	struct clone_args arguments = {.exit_signal = SIGCHLD};
+	/* Programs ask in this way whether it is there. */
+	report("no arguments", syscall(SYS_clone3, NULL, 0));
+	report("few arguments", syscall(SYS_clone3, &arguments, 8));
+	long pid = must(syscall(SYS_clone3, &arguments, sizeof arguments), "clone3");
+	if (pid == 0)
+		child(&fd);
+	let_go(fd, pid);
+}
+
+static void cloned_by_libc(int listener)
+{
+	static char stack[64 * 1024] __attribute__((aligned(16)));
+	int fd = next_client(listener);
+	report("no function", clone(NULL, stack + sizeof stack, SIGCHLD, NULL));
+	/* Memory in common, a thread but for the name: not ours to follow, and it runs. */
+	int nothing = -1;
+	long pid = must(clone(child_without, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &nothing), "clone");
+	must(waitpid(pid, NULL, 0), "waitpid");
+	say("in common: %d", nothing);
+	let_go(fd, must(clone(child, stack + sizeof stack, SIGCHLD, &fd), "clone"));
+}
+
+static void forked_alone(int listener)
+{
+	int fd = next_client(listener);
+	long pid = must(_Fork(), "_Fork");
+	if (pid == 0)
+		child(&fd);
+	let_go(fd, pid);
 }
 
 static void uring(int listener)
@@ -195,6 +251,7 @@ int main(int argc, char **argv)
 {
 	static const struct scenario TABLE[] = {
 		{"calls", calls}, {"waits", waits}, {"descriptors", descriptors}, {"others", others}, {"clone", cloned},
+		{"clone3", cloned3}, {"libc-clone", cloned_by_libc}, {"_Fork", forked_alone},
 		{"uring", uring},
 	};
 	return argc == 3 ? play(argv, TABLE, COUNT(TABLE)) : 2;

@@ -62,7 +62,8 @@ pub(crate) fn check_names() {
     let told: Vec<&str> = table(&text).lines().skip(2).map(|line| cells(line)[0]).collect();
     let described: Vec<&str> = crate::programs().map(|program| program.name).collect();
     assert_eq!(told, described, "the rows of the table (left), the descriptions (right); {HINT}");
-    let packages = std::fs::read_to_string(root().join("scripts/packages")).unwrap();
+    let packages = |file: &str| std::fs::read_to_string(root().join("scripts").join(file)).unwrap();
+    let packages = packages("packages") + &packages("packages.unpacked");
     for program in crate::programs() {
         assert!(
             packages.lines().any(|line| line == program.package),
@@ -105,7 +106,7 @@ fn row(program: &Program, observed: &Observed) -> Row {
     let [starts, listener, waits, reads, writes] = sets.map(|set| join(set.iter().map(String::as_str)));
     let carried = match program.way {
         Way::InPlace => "in place",
-        Way::Bridged => "by the companion, from `exec` on",
+        Way::Bridged => "by the companion",
     };
     let (name, client) = (program.name.to_owned(), program.client.to_owned());
     [name, version(program.package), client, starts, listener, waits, reads, writes, carried.to_owned()]
@@ -113,9 +114,18 @@ fn row(program: &Program, observed: &Observed) -> Row {
 
 /// The upstream part of a package's version: neither Debian's epoch nor its revision.
 fn version(package: &str) -> String {
-    let output = Command::new("dpkg-query").args(["-W", "-f=${Version}", package]).output().unwrap();
+    let unpacked = std::fs::read_to_string(root().join("scripts/packages.unpacked")).unwrap();
+    let output = if unpacked.lines().any(|line| line == package) {
+        Command::new("dpkg-deb")
+            .args(["--show", "--showformat=${Version}"])
+            .arg(wstests::unpacked(package).with_extension("deb"))
+            .output()
+    } else {
+        Command::new("dpkg-query").args(["-W", "-f=${Version}", package]).output()
+    };
+    let output = output.unwrap();
     let version = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && !version.is_empty(), "the package {package} is not installed");
+    assert!(output.status.success() && !version.is_empty(), "the package {package} is not there");
     let upstream = version.split_once(':').map_or(version.as_str(), |(_, rest)| rest);
     upstream.rsplit_once('-').map_or(upstream, |(upstream, _)| upstream).to_owned()
 }

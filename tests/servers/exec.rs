@@ -1,12 +1,12 @@
-//! Servers whose connection crosses an `exec`: the program that serves the client is another image than the one that
-//! accepted, often one that uses stdio or no socket call at all.
+//! Servers whose connection leaves the program: what serves the client is another image than the one that accepted, often one
+//! that uses stdio or no socket call at all, or is in a sandbox.
 
 use std::process::Command;
 
-use wstests::script;
+use wstests::{Client, script, unpacked};
 
-use crate::program::{Ends, Program, Site, Way, is_root, words};
-use crate::talks::{MEGABYTE, echo, echo_in_turns};
+use crate::program::{Ends, Program, Site, Talk, Way, is_root, words};
+use crate::talks::{MEGABYTE, echo, echo_in_turns, leave};
 
 servers![
     ncat_exec,
@@ -14,6 +14,8 @@ servers![
     socat_exec,
     socat_system,
     inetd,
+    xinetd,
+    telnetd,
     tcpserver,
     git_daemon,
     python_subprocess,
@@ -74,10 +76,83 @@ fn socat_system() -> Program {
 
 fn inetd() -> Program {
     bridged("openbsd-inetd", "openbsd-inetd", |site| {
-        let user = if is_root() { "root".to_owned() } else { std::env::var("USER").unwrap() };
-        let line = format!("127.0.0.1:{{port}} stream tcp nowait {user} {ECHO} cat\n");
+        let line = format!("127.0.0.1:{{port}} stream tcp nowait {} {ECHO} cat\n", user());
         words(&format!("inetd -i {}", site.file("inetd.conf", &line)))
     })
+}
+
+/// Who the services run as.
+fn user() -> String {
+    if is_root() { "root".to_owned() } else { std::env::var("USER").unwrap() }
+}
+
+/// The package excludes other super-servers, so it is unpacked beside them.
+fn xinetd() -> Program {
+    bridged("xinetd", "xinetd", |site| xinetd_with(site, ECHO))
+}
+
+fn xinetd_with(site: &Site, server: &str) -> Command {
+    let config = format!(
+        "service test\n{{\n type = UNLISTED\n socket_type = stream\n protocol = tcp\n wait = no\n user = {}\n\
+         bind = 127.0.0.1\n port = {{port}}\n server = {server}\n instances = UNLIMITED\n per_source = UNLIMITED\n\
+         cps = 10000 1\n}}\n",
+        user()
+    );
+    let mut command = Command::new(unpacked("xinetd").join("usr/sbin/xinetd"));
+    command.args(["-dontfork", "-f", &site.file("xinetd.conf", &config)]);
+    command
+}
+
+/// telnetd looks at the client's address, and carries the bytes between the connection and a terminal. The login program
+/// is ours: login(1) would need a user.
+fn telnetd() -> Program {
+    Program {
+        talk: terminal,
+        ..bridged("telnetd, by xinetd", "telnetd-ssl", |site| {
+            let login = site.file("login", "#!/bin/sh\nstty raw -echo\necho ready\nexec cat\n");
+            assert!(words(&format!("chmod 755 {login}")).status().unwrap().success());
+            xinetd_with(site, &format!("/usr/sbin/in.telnetd\n server_args = -h -L {login}"))
+        })
+    }
+}
+
+/// A line from the terminal, then a megabyte of letters to it and back: no byte of these is a command or the end of a line.
+fn terminal(talk: &Talk) -> String {
+    let (mut client, mut rng) = (talk.connect(), talk.rng());
+    let line = telnet_line(&mut client);
+    let sent: Vec<u8> = rng.bytes(MEGABYTE).into_iter().map(|byte| b'a' + byte % 26).collect();
+    let received = client.exchange(&sent, &mut rng, sent.len());
+    assert!(received == sent, "other letters");
+    client.assert_pongs();
+    leave(client);
+    line
+}
+
+/// The first line of text; what is negotiated before it is answered (RFC 854): the server may echo and need not say "go ahead"
+/// (RFC 857, RFC 858), and everything else is refused.
+fn telnet_line(client: &mut Client) -> String {
+    const WILL: u8 = 251;
+    const WONT: u8 = 252;
+    const DO: u8 = 253;
+    const DONT: u8 = 254;
+    const IAC: u8 = 255;
+    let mut line = String::new();
+    while !line.ends_with('\n') {
+        let byte = client.read_exact(1)[0];
+        if byte != IAC {
+            line.push(char::from(byte));
+            continue;
+        }
+        let command = client.read_exact(2);
+        match command[..] {
+            [WILL, option @ (1 | 3)] => client.send(&[IAC, DO, option]),
+            [WILL, option] => client.send(&[IAC, DONT, option]),
+            [DO, option] => client.send(&[IAC, WONT, option]),
+            [WONT | DONT, _] => {}
+            _ => panic!("IAC {command:?}"),
+        }
+    }
+    line
 }
 
 fn tcpserver() -> Program {

@@ -48,7 +48,7 @@ pub(crate) enum Ends {
 pub(crate) enum Way {
     /// By the library in the program.
     InPlace,
-    /// By the companion process, from the moment that the connection crosses an `exec`.
+    /// By the companion process, from the moment that the connection leaves the program.
     Bridged,
 }
 

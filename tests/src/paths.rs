@@ -32,6 +32,17 @@ pub fn proxy() -> PathBuf {
     artefact("WSWRAP_PROXY", "wsproxy", "wsproxy")
 }
 
+/// Where `scripts/unpack` has put the files of a Debian package; the package itself, `NAME.deb`, is beside it.
+///
+/// # Panics
+/// If it has not.
+#[must_use]
+pub fn unpacked(package: &str) -> PathBuf {
+    let path = profile_directory().with_file_name("unpacked").join(package);
+    assert!(path.is_dir(), "{} is missing: `scripts/unpack {package}` makes it", path.display());
+    path
+}
+
 /// A script of `tests/apps`, by its file name.
 ///
 /// # Panics

@@ -510,7 +510,7 @@ impl Sys for Kernel {
         addr.sun_family = libc::AF_UNIX as libc::sa_family_t;
         // A zero byte in front makes the name abstract.
         for (to, from) in addr.sun_path.iter_mut().skip(1).zip(name) {
-            *to = from.cast_signed();
+            *to = libc::c_char::from_ne_bytes([*from]);
         }
         let len = mem::offset_of!(libc::sockaddr_un, sun_path) + 1 + name.len();
         // SAFETY: `addr` is readable for `len` bytes: a longer name than it has room for is refused by the kernel.

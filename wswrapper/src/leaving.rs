@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::ptr;
 
-use libc::{c_char, c_int, c_void, cmsghdr, msghdr, sockaddr, sockaddr_un, socklen_t, ssize_t};
+use libc::{c_char, c_int, c_uint, c_void, cmsghdr, mmsghdr, msghdr, sockaddr, sockaddr_un, socklen_t, ssize_t};
 use wslayer::Layer;
 use wslayer::bridge::Why;
 use wslayer::bridged::Addresses;
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn sendmsg(
 /// Descriptors in the control data of a message go to another process, unix(7).
 ///
 /// # Safety
-/// As for sendmsg(2): the control data, unless null, is readable for its length.
+/// As for sendmsg(2), with `msg` null or a message: the control data, unless null, is readable for its length.
 #[inline(never)]
 pub unsafe fn before_sendmsg(msg: *const msghdr) {
     // SAFETY: the caller's promise; the macros of cmsg(3) stay within the control data.
@@ -152,6 +152,27 @@ pub unsafe fn before_sendmsg(msg: *const msghdr) {
         }
         // SAFETY: as above.
         header = unsafe { libc::CMSG_NXTHDR(msg, cmsg) };
+    }
+}
+
+/// The same for each of the messages of sendmmsg(2).
+///
+/// # Safety
+/// As for sendmmsg(2); a null `messages` is the kernel's to refuse.
+#[inline(always)]
+pub unsafe fn before_sendmmsg(messages: *const mmsghdr, n: c_uint) {
+    if messages.is_null() {
+        return;
+    }
+    // The kernel takes no more than this at a time.
+    for index in 0..(n as usize).min(glue::MAX_IOV) {
+        // SAFETY: the caller's promise: there are `n` messages.
+        unsafe {
+            let message = &raw const (*messages.add(index)).msg_hdr;
+            if has_control(message) {
+                before_sendmsg(message);
+            }
+        }
     }
 }
 
@@ -268,7 +289,7 @@ fn bridged(fd: Fd) -> Option<Addresses> {
     let (zero, name) = addr.sun_path.get(..len)?.split_first()?;
     let mut bytes = [0; size_of::<sockaddr_un>()];
     for (to, from) in bytes.iter_mut().zip(name) {
-        *to = from.cast_unsigned();
+        [*to] = from.to_ne_bytes();
     }
     if *zero == 0 { Addresses::parse(bytes.get(..name.len())?) } else { None }
 }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use libc::{c_int, c_long};
+use libc::{c_int, c_long, c_void};
 use once_cell::race::OnceBox;
 use wslayer::Layer;
 use wslayer::config::{Config, LogTarget, Ports};
@@ -120,6 +120,41 @@ pub fn around_fork(real: impl FnOnce() -> c_long) -> c_long {
         }
         set_errno(errno_after);
         result
+    }
+}
+
+/// The function that a child of clone(2) runs.
+pub type Main = Option<unsafe extern "C" fn(*mut c_void) -> c_int>;
+
+/// Whether clone(2) with these flags makes a child as a fork does: with memory of its own, the thread-local one included.
+pub fn is_like_fork(flags: c_int) -> bool {
+    flags & (libc::CLONE_VM | libc::CLONE_SETTLS) == 0
+}
+
+/// clone(2) like a fork. `real` makes the system call, of a child that runs the function and has the argument that it is given.
+///
+/// # Safety
+/// As for clone(2) with `f` and `arg`.
+pub unsafe fn around_clone(f: Main, arg: *mut c_void, real: impl FnOnce(Main, *mut c_void) -> c_int) -> c_int {
+    let Some(main) = f else { return real(f, arg) };
+    let child = Child { main, arg };
+    // The child never returns from the system call, and has a copy of this frame.
+    around_fork(|| real(Some(run_child), (&raw const child).cast_mut().cast()).into()) as c_int
+}
+
+/// What a child of clone(2) is to run.
+#[derive(Clone, Copy)]
+struct Child {
+    main: unsafe extern "C" fn(*mut c_void) -> c_int,
+    arg: *mut c_void,
+}
+
+unsafe extern "C" fn run_child(child: *mut c_void) -> c_int {
+    // SAFETY: it is what `around_clone` has given, in the child's copy of the memory, and the program's own function.
+    unsafe {
+        let Child { main, arg } = *child.cast::<Child>();
+        in_child();
+        main(arg)
     }
 }
 

@@ -206,7 +206,10 @@ impl<S: Sys> Layer<S> {
             self.payload_waits(conn, fd, &mut receive);
             self.say_close(conn, fd, NORMAL_CLOSURE, false);
         }
-        self.log_end(conn, &receive);
+        // The parent of a forking server lets go of each connection: that is no end.
+        if last {
+            self.log_end(conn, &receive);
+        }
     }
 
     /// `new` names what `old` names.

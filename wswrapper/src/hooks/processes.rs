@@ -1,8 +1,10 @@
-//! Hooks of what takes a connection out of the code we sit in: new programs, children, sandboxes.
+//! Hooks of what takes a connection out of the code we sit in: new programs, children, sandboxes; and of the ways to make a
+//! child of which `pthread_atfork` does not tell.
 //!
 //! None of glibc's functions reaches another by its symbol, so each has a hook of its own.
 
 use crate::leaving::{self, exec};
+use crate::start::{self, Main};
 use libc::{c_char, c_int, c_ulong, c_void, pid_t, posix_spawn_file_actions_t, posix_spawnattr_t};
 use redhook::{hook, real};
 
@@ -58,6 +60,17 @@ interpose! { unsafe fn popen(command: *const c_char, mode: *const c_char) -> *mu
     unsafe { popen.next()(command, mode) }
 } }
 
+interpose! { unsafe fn _Fork() -> pid_t => ws_fork {
+    start::around_fork(|| unsafe { _Fork.next()() }.into()) as pid_t
+} }
+
+// clone is variadic; its three further arguments are words in registers, passed on whatever they are.
+
+interpose! { unsafe fn clone(f: Main, stack: *mut c_void, flags: c_int, arg: *mut c_void, parent: *mut c_void, tls: *mut c_void, child: *mut c_void) -> c_int => ws_clone {
+    if start::is_like_fork(flags) { unsafe { start::around_clone(f, arg, |f, arg| clone.next()(f, stack, flags, arg, parent, tls, child)) } }
+    else { unsafe { clone.next()(f, stack, flags, arg, parent, tls, child) } }
+} }
+
 // prctl is variadic; its four further arguments are words in registers, passed on whatever they are.
 
 interpose! { unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int => ws_prctl {
@@ -65,7 +78,7 @@ interpose! { unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, 
     unsafe { prctl.next()(option, a, b, c, d) }
 } }
 
-resolve!(execve execv execvp execvpe fexecve execveat posix_spawn posix_spawnp posix_spawn_file_actions_adddup2 system popen prctl);
+resolve!(execve execv execvp execvpe fexecve execveat posix_spawn posix_spawnp posix_spawn_file_actions_adddup2 system popen _Fork clone prctl);
 
 /// A variadic function over a function that gets at its arguments, which stable Rust cannot define: the registers that pass
 /// arguments are stored in order, and the rest is where the caller put it. Every argument of these functions is a pointer, so

@@ -6,6 +6,7 @@
 
 use std::arch::naked_asm;
 use std::ffi::c_void;
+use std::mem::offset_of;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -18,6 +19,9 @@ type Syscall = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, u
 
 /// Numbers from here on do not concern us.
 const NUMBERS: usize = 512;
+
+/// `CLONE_ARGS_SIZE_VER0`, clone(2): clone3 refuses less.
+const CLONE_ARGS: usize = 64;
 
 /// Which numbers may concern us.
 static DISPATCHED: [bool; NUMBERS] = {
@@ -76,13 +80,31 @@ pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d
         // A clone is ours only if it is like a fork: the child has a copy of this stack, and nothing else.
         "3:",
         "cmp rdi, {clone}",
-        "jne {dispatch}",
+        "jne 4f",
         "test rsi, {vm}",
         "jnz 2b",
         "test rdx, rdx",
         "jnz 2b",
         "jmp {dispatch}",
+        // clone3 has the same two in a struct, whose size is its second argument. Programs that ask whether it is there give
+        // no struct.
+        "4:",
+        "cmp rdi, {clone3}",
+        "jne {dispatch}",
+        "cmp rdx, {clone_args}",
+        "jb 2b",
+        "test rsi, rsi",
+        "jz 2b",
+        "test dword ptr [rsi + {flags}], {vm}",
+        "jnz 2b",
+        "cmp qword ptr [rsi + {stack}], 0",
+        "jne 2b",
+        "jmp {dispatch}",
         clone = const libc::SYS_clone,
+        clone3 = const libc::SYS_clone3,
+        clone_args = const CLONE_ARGS,
+        flags = const offset_of!(libc::clone_args, flags),
+        stack = const offset_of!(libc::clone_args, stack),
         vm = const libc::CLONE_VM,
         numbers = const NUMBERS,
         dispatched = sym DISPATCHED,
@@ -117,9 +139,27 @@ pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d
         "tst x1, #{vm}",
         "b.ne 2b",
         "cbnz x2, 2b",
+        "b {dispatch}",
+        // clone3 has the same two in a struct, whose size is its second argument. Programs that ask whether it is there give
+        // no struct.
         "4:",
+        "cmp x0, #{clone3}",
+        "b.ne 5f",
+        "cmp x2, #{clone_args}",
+        "b.lo 2b",
+        "cbz x1, 2b",
+        "ldr x9, [x1, #{flags}]",
+        "tst x9, #{vm}",
+        "b.ne 2b",
+        "ldr x9, [x1, #{stack}]",
+        "cbnz x9, 2b",
+        "5:",
         "b {dispatch}",
         clone = const libc::SYS_clone,
+        clone3 = const libc::SYS_clone3,
+        clone_args = const CLONE_ARGS,
+        flags = const offset_of!(libc::clone_args, flags),
+        stack = const offset_of!(libc::clone_args, stack),
         vm = const libc::CLONE_VM,
         numbers = const NUMBERS,
         dispatched = sym DISPATCHED,

@@ -29,7 +29,8 @@ interpose! { unsafe fn sendmsg(fd: c_int, msg: *const msghdr, flags: c_int) -> s
 } }
 
 interpose! { unsafe fn sendmmsg(fd: c_int, messages: *mut mmsghdr, n: c_uint, flags: c_int) -> c_int => ws_sendmmsg {
-    if is_conn(fd) { unsafe { ours::sendmmsg(fd, messages, n, flags) } } else { unsafe { sendmmsg.next()(fd, messages, n, flags) } }
+    if is_conn(fd) { unsafe { ours::sendmmsg(fd, messages, n, flags) } }
+    else { unsafe { leaving::before_sendmmsg(messages, n); sendmmsg.next()(fd, messages, n, flags) } }
 } }
 
 // At an offset other than -1, the current position, the kernel has ESPIPE for a socket by itself.

@@ -60,6 +60,9 @@ pub const fn dispatches(number: c_long) -> bool {
             | libc::SYS_epoll_pwait2
             | libc::SYS_close_range
             | libc::SYS_clone
+            | libc::SYS_clone3
+            | libc::SYS_execve
+            | libc::SYS_execveat
             | libc::SYS_prctl
             | libc::SYS_seccomp
             | libc::SYS_io_uring_setup
@@ -121,7 +124,7 @@ pub unsafe fn syscall(number: c_long, words: Words, real: impl FnOnce(Words) -> 
                 ours::numbers::close_range(a as c_uint, b as c_uint, c as c_int).into()
             }
             // Without the C library, hence without the handlers that it calls around a fork.
-            libc::SYS_clone => around_fork(|| real(words)),
+            libc::SYS_clone | libc::SYS_clone3 => around_fork(|| real(words)),
             #[cfg(target_arch = "x86_64")]
             libc::SYS_fork => around_fork(|| real(words)),
             libc::SYS_prctl if a as c_int == libc::PR_SET_SECCOMP => {
@@ -133,6 +136,16 @@ pub unsafe fn syscall(number: c_long, words: Words, real: impl FnOnce(Words) -> 
                 if matches!(a as c_uint, libc::SECCOMP_SET_MODE_STRICT | libc::SECCOMP_SET_MODE_FILTER) =>
             {
                 leaving::before_sandbox();
+                real(words)
+            }
+            libc::SYS_execve => leaving::exec(c as _, || real(words) as c_int).into(),
+            libc::SYS_execveat => leaving::exec(d as _, || real(words) as c_int).into(),
+            libc::SYS_sendmsg => {
+                leaving::before_sendmsg(b as _);
+                real(words)
+            }
+            libc::SYS_sendmmsg => {
+                leaving::before_sendmmsg(b as _, c as c_uint);
                 real(words)
             }
             libc::SYS_shutdown if is_conn(fd) => ours::shutdown(fd, b as _).into(),
