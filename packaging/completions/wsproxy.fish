@@ -9,6 +9,15 @@ complete -c wsproxy -l handshake-timeout -d 'Time for an opening handshake' -r
 complete -c wsproxy -l heartbeat -d 'Ping a silent client every so many seconds, and give it up after three without an answer; 0 never' -r
 complete -c wsproxy -l max-connections -d 'The most WebSockets at a time; one more is answered with 503' -r
 complete -c wsproxy -l max-per-ip -d 'The most WebSockets of one address (IPv6: of one /64 network) at a time; one more is answered with 429' -r
+complete -c wsproxy -l token-plugin -d 'Look up the target of each client by a token, in its request\'s ?token= or else its path: TokenFile, ReadOnlyTokenFile, TokenFileName, BaseTokenAPI, JSONTokenApi, JWTTokenApi, TokenRedis or UnixDomainSocketDirectory' -r
+complete -c wsproxy -l token-source -d 'What the plugin is to use: a file, a directory, a URL with %s in it, or HOST[:PORT[:DB[:PASSWORD[:NAMESPACE]]]] of a Redis server' -r
+complete -c wsproxy -l token-source-file -d 'The file whose first line is that, as it may hold a password' -r -F
+complete -c wsproxy -l target-config -d 'The same as --token-plugin TokenFile --token-source FILE' -r -F
+complete -c wsproxy -l origin -d 'Let in pages of this origin only, as https://example.org; repeatable' -r
+complete -c wsproxy -l basic-auth-file -d 'Ask for a name and password (HTTP\'s Basic) of this file, which htpasswd -B writes' -r -F
+complete -c wsproxy -l auth-plugin -d 'Let in who satisfies BasicHTTPAuth, ExpectOrigin or ClientCertCNAuth' -r
+complete -c wsproxy -l auth-source -d 'What the plugin is to let in: USER:PASSWORD, or origins or common names with spaces between them' -r
+complete -c wsproxy -l auth-source-file -d 'The file whose first line is that, as a command line is no place for a password' -r -F
 complete -c wsproxy -l cert -d 'Speak TLS, too, with this certificate: PEM, the chain behind it. Repeated, each client gets the certificate for the name that it asks for, or the first. Without it self.pem is used, if it is there. Files that change are read again' -r -F
 complete -c wsproxy -l key -d 'The private key, unless it stands in the certificate\'s file; repeated, in any order' -r -F
 complete -c wsproxy -l key-password-file -d 'The file whose first line is the password of encrypted private keys (PKCS#8)' -r -F
@@ -33,6 +42,7 @@ complete -c wsproxy -l syslog -d 'Log to syslog as well (RFC 5424): a socket suc
 complete -c wsproxy -l log-format -d 'The form of log lines: text or json' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c wsproxy -l inetd -d 'Standard input is the listening socket (inetd\'s wait) or a connection (nowait)'
+complete -c wsproxy -l host-token -d 'The token is the name of the host that the client asked for'
 complete -c wsproxy -l self-signed -d 'Speak TLS with a certificate made for this run, and print its SHA-256 fingerprint'
 complete -c wsproxy -l ssl-only -d 'Turn away clients without TLS'
 complete -c wsproxy -l verify-client -d 'Turn away clients without a certificate of an authority that the system trusts'

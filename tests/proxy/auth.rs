@@ -79,14 +79,12 @@ fn a_name_and_password_are_asked_for() {
 fn a_file_of_htpasswd_says_who_may_come_in_to_the_web_as_well() {
     let directory = Scratch::new();
     std::fs::write(directory.join("index.html"), "welcome").unwrap();
-    let htpasswd = |options: &[&str], user: &str| {
-        let output = finish(
-            Command::new("htpasswd").current_dir(directory.path()).args(options).args(["users", user, "secret"]),
-        );
+    let htpasswd = |arguments: &[&str]| {
+        let output = finish(Command::new("htpasswd").current_dir(directory.path()).args(arguments));
         assert!(output.status.success(), "{output:?}");
     };
-    htpasswd(&["-cbB"], "ann");
-    htpasswd(&["-b5"], "bob");
+    htpasswd(&["-cbB", "users", "ann", "secret"]);
+    htpasswd(&["-b5", "users", "bob", "secret"]);
     let (users, root) = (directory.join("users"), directory.path().to_str().unwrap().to_owned());
     let users = users.to_str().unwrap();
     let open = Rig::new(&["--basic-auth-file", users, "--web", &root]);
@@ -109,7 +107,7 @@ fn a_file_of_htpasswd_says_who_may_come_in_to_the_web_as_well() {
         assert_eq!(reply.status, 401);
         assert!(reply.header("WWW-Authenticate").unwrap().starts_with("Basic realm="), "{reply}");
     }
-    htpasswd(&["-D"], "bob");
+    htpasswd(&["-D", "users", "bob"]);
     closed.proxy.signal(libc::SIGHUP);
     closed.proxy.stderr_until("SIGHUP");
     turned_away(&closed.proxy, &basic("bob:secret"), 401);

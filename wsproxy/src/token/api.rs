@@ -76,6 +76,10 @@ impl Api {
 
     async fn ask(&self, token: &str) -> Result<Destination, Miss> {
         let fail = |error: &dyn fmt::Display| Miss::Failed(error.to_string());
+        // However it is encoded, many services take this for a way out of the place where it stands.
+        if token.split(['/', '\\']).any(|part| matches!(part, "." | "..")) {
+            return Err(Miss::Unknown);
+        }
         let url: Uri = filled(&self.template, token).parse().map_err(|_| Miss::Unknown)?;
         let request = request(&url).map_err(|error| fail(&error))?;
         let host = url.host().unwrap_or_default();

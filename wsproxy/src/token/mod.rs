@@ -51,6 +51,8 @@ enum Miss {
     Refused(String),
     /// What is to know the token does not work.
     Failed(String),
+    /// It does not answer.
+    Late,
 }
 
 /// A lookup under way.
@@ -106,10 +108,9 @@ impl Tokens {
         let token = token.ok_or_else(|| Denial::new("403 Forbidden", "There is no token in the request"))?;
         let plugin = Arc::clone(&self.plugin.read().unwrap_or_else(PoisonError::into_inner));
         let found = timeout(self.limit, plugin.lookup(&token)).await;
-        let miss = match found {
-            Ok(Ok(destination)) => return Ok(destination),
-            Ok(Err(miss)) => miss,
-            Err(_) => return Err(Denial::new("504 Gateway Timeout", "The token could not be looked up in time")),
+        let miss = match found.unwrap_or(Err(Miss::Late)) {
+            Ok(destination) => return Ok(destination),
+            Err(miss) => miss,
         };
         Err(match miss {
             Miss::Unknown => Denial::new("404 Not Found", "There is no such token"),
@@ -119,6 +120,7 @@ impl Tokens {
                 tracing::warn!(plugin = %self.settings.kind, error = why, "tokens cannot be looked up");
                 Denial::new("502 Bad Gateway", "The token could not be looked up")
             }
+            Miss::Late => Denial::new("504 Gateway Timeout", "The token could not be looked up in time"),
         })
     }
 }

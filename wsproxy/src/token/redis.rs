@@ -78,7 +78,9 @@ impl Redis {
         let kept = self.connection.lock().await.clone();
         if let Some(mut connection) = kept {
             match redis::cmd("GET").arg(key).query_async(&mut connection).await {
-                Err(error) if error.is_unrecoverable_error() => *self.connection.lock().await = None,
+                Err(error) if error.is_unrecoverable_error() || error.is_timeout() => {
+                    *self.connection.lock().await = None
+                }
                 answer => return answer,
             }
         }
@@ -93,8 +95,9 @@ impl Plugin for Redis {
     fn lookup<'a>(&'a self, token: &'a str) -> Lookup<'a> {
         Box::pin(async move {
             let found = self.get(&format!("{}{token}", self.namespace)).await;
-            let found = found.map_err(|error| Miss::Failed(error.to_string()))?.ok_or(Miss::Unknown)?;
-            target(&found)
+            let missed =
+                |error: RedisError| if error.is_timeout() { Miss::Late } else { Miss::Failed(error.to_string()) };
+            target(&found.map_err(missed)?.ok_or(Miss::Unknown)?)
         })
     }
 }
