@@ -18,3 +18,4 @@ mod tools;
 mod traffic;
 mod web;
 mod web_files;
+mod wrapping;

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use nix::unistd::{Gid, Group, Uid, User};
 use wsproxy::address::{Listen, Target};
 use wsproxy::dial::{Destination, Dialer};
@@ -15,6 +16,7 @@ use crate::failure::Failure;
 use crate::options::tls::TlsOptions;
 use crate::options::watching::WatchOptions;
 use crate::options::web::WebOptions;
+use crate::options::wrapping::Program;
 use crate::options::{Clients, LogFormat, Options, Running};
 
 /// What the command line asks for.
@@ -24,6 +26,15 @@ pub enum Request {
     Tell(String),
     /// Start the proxy.
     Start(Box<Config>),
+}
+
+/// Where connections go.
+#[derive(Debug)]
+pub enum Aim {
+    /// To a server.
+    Destination(Destination),
+    /// To a program that is started.
+    Program(Program),
 }
 
 /// All that is needed to start.
@@ -36,7 +47,7 @@ pub struct Config {
     /// Standard input is a socket.
     pub inetd: bool,
     /// Where connections go.
-    pub destination: Destination,
+    pub aim: Aim,
     /// How.
     pub dialer: Dialer,
     /// Whose word on clients is taken.
@@ -95,8 +106,9 @@ pub enum Syslog {
 /// Parses the command line, its first element being the program's own name. `inherited` counts the sockets that systemd
 /// passes.
 pub fn parse(args: Vec<OsString>, inherited: usize) -> Result<Request, Failure> {
-    match Options::try_parse_from(args) {
-        Ok(options) => check(options, inherited).map(|config| Request::Start(Box::new(config))),
+    let matches = Options::command().try_get_matches_from(args);
+    match matches.and_then(|matches| Ok((Options::from_arg_matches(&matches)?, matches))) {
+        Ok((options, matches)) => check(options, &matches, inherited).map(|config| Request::Start(Box::new(config))),
         Err(error) if error.use_stderr() => Err(Failure::usage(one_line(&error))),
         Err(error) => Ok(Request::Tell(error.to_string())),
     }
@@ -115,18 +127,25 @@ fn one_line(error: &clap::Error) -> String {
     format!("{what}; see `wsproxy --help`")
 }
 
-fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
-    let Options { mut addresses, listening, target, clients, tls, web, mut watching, running, logging } = options;
+fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Config, Failure> {
+    let Options { mut addresses, listening, target, clients, tls, web, mut watching, wrapping, running, logging } =
+        options;
     if let Some(missing) = tls.missing().or_else(|| web.missing()) {
         return Err(missing);
     }
     watching.check(running.daemon, listening.inetd)?;
-    let destination = match target.unix_target {
-        Some(path) => Destination::Unix(path),
-        None => {
+    let given = matches.ids().map(clap::Id::as_str);
+    let given = given.filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine));
+    // Groups of options are among them by the names of their types.
+    let given = given.filter(|name| !name.starts_with(char::is_uppercase));
+    let program = wrapping.program(given, target.unix_target.as_ref(), running.chroot.as_ref(), &listening)?;
+    let aim = match (program, target.unix_target) {
+        (Some(program), _) => Aim::Program(program),
+        (None, Some(path)) => Aim::Destination(Destination::Unix(path)),
+        (None, None) => {
             let last = addresses.pop().ok_or_else(|| Failure::usage("missing HOST:PORT; see `wsproxy --help`"))?;
             let parsed = last.parse().map_err(|why| Failure::value("HOST:PORT", &last, why))?;
-            Destination::Tcp(parsed)
+            Aim::Destination(Destination::Tcp(parsed))
         }
     };
     let listen = addresses
@@ -154,7 +173,7 @@ fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
         listen,
         unix_listen: listening.unix_listen.map(|path| (path, listening.unix_listen_mode)),
         inetd: listening.inetd,
-        destination,
+        aim,
         dialer: Dialer {
             source: target.source_addr,
             timeout: Duration::from_secs(target.connect_timeout),
@@ -241,11 +260,31 @@ mod tests {
     fn the_last_address_is_the_target() {
         let several = config(&["80", "[::1]:81", "host:5900"]);
         assert_eq!(several.listen.len(), 2);
-        assert_eq!(several.destination.to_string(), "host:5900");
+        let target = |config: &Config| match &config.aim {
+            Aim::Destination(destination) => destination.to_string(),
+            Aim::Program(program) => panic!("{program:?}"),
+        };
+        assert_eq!(target(&several), "host:5900");
         let unix = config(&["80", "--unix-target", "/run/x"]);
-        assert_eq!((unix.listen.len(), unix.destination.to_string()), (1, "unix:/run/x".to_owned()));
+        assert_eq!((unix.listen.len(), target(&unix)), (1, "unix:/run/x".to_owned()));
         let inetd = config(&["--inetd", "host:5900"]);
         assert!(inetd.inetd && inetd.listen.is_empty());
+    }
+
+    #[test]
+    fn a_program_stands_behind_the_proxy_where_an_option_needs_one() {
+        for (words, behind) in [
+            (&["80", "--", "x", "--cert"][..], false),
+            (&["-v", "-D", "--wrap-mode", "ignore", "80", "--", "x"], false),
+            (&["--heartbeat", "30", "80", "--", "x"], true),
+            (&["--self-signed", "80", "--", "x"], true),
+            (&["--traffic", "80", "--", "x"], true),
+        ] {
+            match config(words).aim {
+                Aim::Program(program) => assert_eq!(program.behind, behind, "{words:?}"),
+                Aim::Destination(_) => panic!("{words:?}"),
+            }
+        }
     }
 
     #[test]
@@ -260,6 +299,12 @@ mod tests {
             (&["--inetd", "-D", "host:1"], &["--daemon"]),
             (&["--unix-listen-mode", "0888", "80", "host:1"], &["--unix-listen-mode", "0888"]),
             (&["--unix-listen-mode", "01777", "80", "host:1"], &["--unix-listen-mode", "01777"]),
+            (&["--wrap-mode", "often", "80", "--", "x"], &["--wrap-mode", "often"]),
+            (&["--wrap-mode", "exit", "80", "host:1"], &["--wrap-mode", "PROGRAM"]),
+            (&["--unix-target", "/x", "80", "--", "x"], &["--unix-target"]),
+            (&["--chroot", "/", "80", "--", "x"], &["--chroot"]),
+            (&["--inetd", "--", "x"], &["--inetd"]),
+            (&["--", "x"], &["PORT"]),
             (&["--syslog", "nowhere", "80", "host:1"], &["--syslog", "nowhere"]),
             (&["--user", "no-such-user", "80", "host:1"], &["--user", "no-such-user"]),
             (&["--user", "4000000000", "80", "host:1"], &["--user", "4000000000"]),

@@ -3,6 +3,7 @@
 pub mod tls;
 pub mod watching;
 pub mod web;
+pub mod wrapping;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -18,7 +19,8 @@ use wsproxy::trust::Network;
     version,
     about = "Turns WebSockets into connections to a TCP server.",
     override_usage = "wsproxy [OPTIONS] [ADDRESS:]PORT... HOST:PORT\n       \
-                      wsproxy [OPTIONS] --unix-target FILE [ADDRESS:]PORT...",
+                      wsproxy [OPTIONS] --unix-target FILE [ADDRESS:]PORT...\n       \
+                      wsproxy [OPTIONS] [ADDRESS:]PORT... -- PROGRAM [ARGS...]",
     disable_help_flag = true,
     disable_version_flag = true,
     args_override_self = true,
@@ -32,9 +34,11 @@ once. SIGHUP opens the log file anew and reads the certificates.
 
 Examples:
   wsproxy 6080 localhost:5901
+  wsproxy 5901 -- vncserver -geometry 640x480 :1
   wsproxy -D --pid-file /run/wsproxy.pid --user nobody 443 [::1]:80 vnc.example.org:5900
 
-Exit status: 0 ended as asked, 1 it cannot start, 2 bad usage."
+Exit status: 0 ended as asked, 1 it cannot start, 2 bad usage; PROGRAM's own, or 128 and the
+number of the signal that ended it."
 )]
 pub struct Options {
     /// Where to listen, [ADDRESS:]PORT, one or several; the last is the target, HOST:PORT
@@ -58,6 +62,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub watching: watching::WatchOptions,
+
+    #[command(flatten)]
+    pub wrapping: wrapping::WrapOptions,
 
     #[command(flatten)]
     pub running: Running,

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use wsproxy::dial::Dialer;
+use wsproxy::dial::{Destination, Dialer};
 use wsproxy::limits::Limits;
 use wsproxy::proxy::Proxy;
 use wsproxy::socket::{self, Accepted, Bound, Inherited, SocketFile};
@@ -17,15 +17,18 @@ use wsproxy::tls::{TargetTls, Tls};
 use wsproxy::web::Web;
 use wsproxy::{BadSetting, Server, Settings, monitor};
 
-use crate::config::Config;
+use crate::config::{Aim, Config};
 use crate::daemon::{self, PidFile, Side};
 use crate::ending::{Ending, Reload};
 use crate::failure::Failure;
 use crate::notify::Notify;
 use crate::options::watching::Watchers;
+use crate::program::Running;
+use crate::wrap::Plan;
 use crate::{inherited, logging};
 
 /// Where connections come from.
+#[derive(Default)]
 struct Sources {
     listeners: Vec<Bound>,
     connections: Vec<Accepted>,
@@ -37,9 +40,18 @@ struct Sources {
 ///
 /// # Errors
 /// What cannot be opened, or given up.
-pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
+pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> {
     daemon::raise_descriptor_limit();
-    let (sources, _socket_file) = open(config, descriptors)?;
+    let (destination, program) = match &config.aim {
+        Aim::Destination(destination) => (destination.clone(), None),
+        Aim::Program(program) => {
+            let plan = Plan::of(program, config)?;
+            (plan.destination.clone(), Some((plan, program.mode)))
+        }
+    };
+    // A program that serves by itself opens its port itself.
+    let serves = program.as_ref().is_none_or(|(plan, _)| plan.behind);
+    let (sources, _socket_file) = if serves { open(config, descriptors)? } else { (Sources::default(), None) };
     let front = Front::open(config)?;
     let log = logging::open(&config.log)?;
     let null = File::options().read(true).write(true).open("/dev/null");
@@ -69,25 +81,32 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(), Failure> 
     }
     let watchers = config.watching.start().map_err(|why| Failure::system("a thread", why))?;
     let recorder = watchers.recorder.clone();
-    let (server, settings) = server(config, front, watchers);
+    let (server, settings) = server(config, front, watchers, destination);
     let ending = {
         // Signals are caught before anybody is told that it runs.
         let _inside = control.enter();
         Ending::new(&config.running, reloads).map_err(|why| Failure::system("signals", why))?
     };
-    serve(&control, &server, &settings, sources)?;
+    if serves {
+        serve(&control, &server, &settings, sources)?;
+    }
+    let started = program.map(|(plan, mode)| {
+        let _inside = control.enter();
+        Running::start(plan, mode, config.running.daemon)
+    });
+    let program = started.transpose()?;
     if let Some(waiter) = waiter {
         waiter.ready(&null)?;
     }
     notify.ready();
-    control.block_on(ending.reached(&server, &settings.lifecycle, &notify));
+    let status = control.block_on(ending.reached(&server, &settings.lifecycle, &notify, program));
     if let Some(recorder) = recorder {
         recorder.finish();
     }
     tracing::info!("ended");
     // A name that is being looked up is no reason to wait.
     control.shutdown_background();
-    Ok(())
+    Ok(status)
 }
 
 /// What stands in front of the handler, and behind it.
@@ -124,7 +143,7 @@ impl Front {
 
 /// Opens all sockets. A Unix socket's file is to be removed at the end.
 fn open(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(Sources, Option<SocketFile>), Failure> {
-    let mut sources = Sources { listeners: Vec::new(), connections: Vec::new(), monitor: Vec::new() };
+    let mut sources = Sources::default();
     let mut socket_file = None;
     for listen in &config.listen {
         sources.listeners.extend(socket::listen(listen).map_err(|why| Failure::system(listen, why))?);
@@ -150,7 +169,7 @@ fn open(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(Sources, Option<S
     Ok((sources, socket_file))
 }
 
-fn server(config: &Config, front: Front, watchers: Watchers) -> (Server<Proxy>, Settings) {
+fn server(config: &Config, front: Front, watchers: Watchers, destination: Destination) -> (Server<Proxy>, Settings) {
     let clients = &config.clients;
     let number = |limit: Option<u64>| limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let settings = Settings {
@@ -163,7 +182,7 @@ fn server(config: &Config, front: Front, watchers: Watchers) -> (Server<Proxy>, 
         ..Settings::default()
     };
     let proxy = Proxy {
-        destination: config.destination.clone(),
+        destination,
         dialer: Dialer { tls: front.target, ..config.dialer.clone() },
         heartbeat: (clients.heartbeat > 0).then(|| Duration::from_secs(clients.heartbeat)),
         metrics: settings.metrics.clone(),
