@@ -23,7 +23,7 @@ _wsproxy() {
 
     case "${cmd}" in
         wsproxy)
-            opts="-D -f -h -V -v --unix-listen --unix-listen-mode --inetd --unix-target --source-addr --proxy-protocol --connect-timeout --trust-proxy --handshake-timeout --heartbeat --max-connections --max-per-ip --cert --key --key-password-file --self-signed --ssl-only --ssl-version --ssl-ciphers --verify-client --cafile --ssl-target --ssl-target-ca --ssl-target-insecure --web --web-list --file-only --web-auth --header --traffic --record --record-format --daemon --foreground --pid-file --user --group --chroot --timeout --idle-timeout --run-once --drain --metrics --help --version --verbose --log-file --syslog --log-format"
+            opts="-D -f -h -V -v --unix-listen --unix-listen-mode --inetd --unix-target --source-addr --proxy-protocol --connect-timeout --trust-proxy --handshake-timeout --heartbeat --max-connections --max-per-ip --cert --key --key-password-file --self-signed --ssl-only --ssl-version --ssl-ciphers --verify-client --cafile --ssl-target --ssl-target-ca --ssl-target-insecure --web --web-list --file-only --web-auth --header --traffic --record --record-format --wrap-mode --daemon --foreground --pid-file --user --group --chroot --timeout --idle-timeout --run-once --drain --metrics --help --version --verbose --log-file --syslog --log-format"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -115,6 +115,10 @@ _wsproxy() {
                     ;;
                 --record-format)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wrap-mode)
+                    COMPREPLY=($(compgen -W "exit ignore respawn" -- "${cur}"))
                     return 0
                     ;;
                 --pid-file)
