@@ -310,6 +310,13 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_moves_is_a_pair() {
+        assert_eq!(config(&[]).unwrap().rebind, None);
+        let moved = config(&[("WSWRAP_PORT", "none"), ("WSWRAP_REBIND", "5901:15901")]).unwrap();
+        assert_eq!(moved.rebind, Some(Rebind { from: 5901, to: 15901 }));
+    }
+
+    #[test]
     fn origins_are_separated_by_white_space() {
         let config = config(&[("WSWRAP_ORIGINS", " http://a  https://b:1 ")]).unwrap();
         assert_eq!(config.policy.origins, ["http://a", "https://b:1"]);

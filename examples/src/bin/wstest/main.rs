@@ -5,11 +5,13 @@
 mod message;
 
 use std::error::Error;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use message::{Checker, Maker};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 use wsproxy::{Handler, Request, Stream, WebSocket};
 
 /// The pause between two messages, in milliseconds, unless the client asks for another.
@@ -17,6 +19,9 @@ const DELAY: u64 = 10;
 
 /// How often the counts are shown.
 const SHOWN: Duration = Duration::from_secs(1);
+
+/// How long the last message may take.
+const PARTING: Duration = Duration::from_secs(5);
 
 struct Test;
 
@@ -26,9 +31,18 @@ impl Handler for Test {
         let (from, mut to) = tokio::io::split(socket);
         let (mut checker, mut maker) = (Checker::default(), Maker::seeded(id));
         println!("{id}: open, from {}", request.peer);
-        tokio::select! {
-            () = check(id, from, &mut checker) => {}
-            () = send(&mut to, &mut maker, delay(&request.accepted.path)) => {}
+        let over = AtomicBool::new(false);
+        {
+            let mut sending = pin!(send(&mut to, &mut maker, delay(&request.accepted.path), &over));
+            let sends = tokio::select! {
+                () = check(id, from, &mut checker) => true,
+                () = &mut sending => false,
+            };
+            over.store(true, Ordering::Relaxed);
+            if sends {
+                // Close stands between frames: the message that is under way is ended.
+                let _ = timeout(PARTING, sending).await;
+            }
         }
         let _ = to.shutdown().await;
         println!("{id}: end: sent {}, {checker}", maker.made());
@@ -52,9 +66,9 @@ async fn check(id: u64, mut from: impl AsyncRead + Unpin, checker: &mut Checker)
     }
 }
 
-/// Sends messages until the client takes no more.
-async fn send(to: &mut (impl AsyncWrite + Unpin), maker: &mut Maker, delay: Duration) {
-    while to.write_all(&maker.next()).await.is_ok() && to.flush().await.is_ok() {
+/// Sends messages until it is over, or the client takes no more.
+async fn send(to: &mut (impl AsyncWrite + Unpin), maker: &mut Maker, delay: Duration, over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) && to.write_all(&maker.next()).await.is_ok() && to.flush().await.is_ok() {
         if !delay.is_zero() {
             sleep(delay).await;
         }
