@@ -29,6 +29,9 @@ complete -c wsproxy -l web -d 'Serve the files of this directory on the same por
 complete -c wsproxy -l header -d 'Add this header field to web replies, in place of one of the same name' -r
 complete -c wsproxy -l record -d 'Record each connection in a file of its own, FILE.N, where N is its number in the log. What passes may be secret: the file is its owner\'s alone' -r -F
 complete -c wsproxy -l record-format -d 'What a recording looks like: js, as in 2011, for noVNC\'s player; or jsonl, with times, directions and base64' -r
+complete -c wsproxy -l wrap-mode -d 'When PROGRAM ends: exit with its status, the default; ignore it and serve on; or respawn it, unless it has ended three times within ten seconds' -r -f -a "exit\t'End with it'
+ignore\t'Serve on'
+respawn\t'Start it again'"
 complete -c wsproxy -l pid-file -d 'Write the process id to this file' -r -F
 complete -c wsproxy -l user -d 'Become this user, by name or number, when all is opened' -r
 complete -c wsproxy -l group -d 'Become this group, by name or number; default the user\'s own' -r

@@ -174,8 +174,8 @@ fn metrics_and_health_are_served() {
         "wsproxy_handshakes_total{dialect=\"hixie-76\"} 1",
         "wsproxy_handshakes_total{dialect=\"rfc6455\"} 1",
         "wsproxy_refusals_total{reason=\"not_websocket\"} 1",
-        "wsproxy_bytes_total{direction=\"up\"} 1",
-        "wsproxy_bytes_total{direction=\"down\"} 1",
+        "wsproxy_bytes_total{direction=\"up\"} 2",
+        "wsproxy_bytes_total{direction=\"down\"} 2",
         "wsproxy_open 1",
         "wsproxy_duration_seconds_count 1",
     ];

@@ -24,3 +24,4 @@ mod tools;
 mod traffic;
 mod web;
 mod web_files;
+mod wrapping;

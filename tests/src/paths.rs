@@ -43,6 +43,15 @@ pub fn unpacked(package: &str) -> PathBuf {
     path
 }
 
+/// A built example server, by its name.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    artefact(&format!("WSWRAP_{}", name.to_uppercase()), name, "wsexamples")
+}
+
 /// A script of `tests/apps`, by its file name.
 ///
 /// # Panics

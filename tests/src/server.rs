@@ -137,6 +137,7 @@ impl Server {
             "WSWRAP_DIALECTS",
             "WSWRAP_ORIGINS",
             "WSWRAP_NO_INHERIT",
+            "WSWRAP_REBIND",
         ] {
             run.env_remove(name);
         }

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use nix::unistd::{Gid, Group, Uid, User};
 use wsproxy::address::{Listen, Target};
 use wsproxy::auth;
@@ -17,6 +18,7 @@ use crate::failure::Failure;
 use crate::options::tls::TlsOptions;
 use crate::options::watching::WatchOptions;
 use crate::options::web::WebOptions;
+use crate::options::wrapping::Program;
 use crate::options::{Clients, LogFormat, Options, Running};
 
 /// What the command line asks for.
@@ -70,6 +72,8 @@ pub enum Towards {
     One(Destination),
     /// To that which a token stands for. Files are read at the start.
     Tokens(token::Settings),
+    /// To a program that is started.
+    Program(Program),
 }
 
 /// Who to become when all is opened.
@@ -110,8 +114,9 @@ pub enum Syslog {
 /// Parses the command line, its first element being the program's own name. `inherited` counts the sockets that systemd
 /// passes.
 pub fn parse(args: Vec<OsString>, inherited: usize) -> Result<Request, Failure> {
-    match Options::try_parse_from(args) {
-        Ok(options) => check(options, inherited).map(|config| Request::Start(Box::new(config))),
+    let matches = Options::command().try_get_matches_from(args);
+    match matches.and_then(|matches| Ok((Options::from_arg_matches(&matches)?, matches))) {
+        Ok((options, matches)) => check(options, &matches, inherited).map(|config| Request::Start(Box::new(config))),
         Err(error) if error.use_stderr() => Err(Failure::usage(one_line(&error))),
         Err(error) => Ok(Request::Tell(error.to_string())),
     }
@@ -130,21 +135,40 @@ fn one_line(error: &clap::Error) -> String {
     format!("{what}; see `wsproxy --help`")
 }
 
-fn check(options: Options, inherited: usize) -> Result<Config, Failure> {
-    let Options { mut addresses, listening, target, clients, tokens, auth, tls, web, mut watching, running, logging } =
-        options;
+fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Config, Failure> {
+    let Options {
+        mut addresses,
+        listening,
+        target,
+        clients,
+        tokens,
+        auth,
+        tls,
+        web,
+        mut watching,
+        wrapping,
+        running,
+        logging,
+    } = options;
     if let Some(missing) = tls.missing().or_else(|| web.missing(auth.asks())) {
         return Err(missing);
     }
     watching.check(running.daemon, listening.inetd)?;
     let tokens = tokens.settings(Duration::from_secs(clients.handshake_timeout))?;
-    let towards = match (target.unix_target, tokens) {
-        (Some(_), Some(_)) => {
+    let given = matches.ids().map(clap::Id::as_str);
+    let given = given.filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine));
+    // Groups of options are among them by the names of their types.
+    let given = given.filter(|name| !name.starts_with(char::is_uppercase));
+    let program =
+        wrapping.program(given, target.unix_target.as_ref(), tokens.is_some(), running.chroot.as_ref(), &listening)?;
+    let towards = match (program, target.unix_target, tokens) {
+        (Some(program), ..) => Towards::Program(program),
+        (None, Some(_), Some(_)) => {
             return Err(Failure::usage("--unix-target: tokens tell the targets, so no other is given"));
         }
-        (None, Some(tokens)) => Towards::Tokens(tokens),
-        (Some(path), None) => Towards::One(Destination::Unix(path)),
-        (None, None) => {
+        (None, None, Some(tokens)) => Towards::Tokens(tokens),
+        (None, Some(path), None) => Towards::One(Destination::Unix(path)),
+        (None, None, None) => {
             let last = addresses.pop().ok_or_else(|| Failure::usage("missing HOST:PORT; see `wsproxy --help`"))?;
             let parsed = last.parse().map_err(|why| Failure::value("HOST:PORT", &last, why))?;
             Towards::One(Destination::Tcp(parsed))
@@ -267,6 +291,7 @@ mod tests {
         let target = |config: Config| match config.towards {
             Towards::One(destination) => destination.to_string(),
             Towards::Tokens(settings) => settings.kind.to_string(),
+            Towards::Program(program) => panic!("{program:?}"),
         };
         assert_eq!(target(several), "host:5900");
         let unix = config(&["80", "--unix-target", "/run/x"]);
@@ -275,6 +300,22 @@ mod tests {
         assert_eq!((tokens.listen.len(), target(tokens)), (2, "TokenFile".to_owned()));
         let inetd = config(&["--inetd", "host:5900"]);
         assert!(inetd.inetd && inetd.listen.is_empty());
+    }
+
+    #[test]
+    fn a_program_stands_behind_the_proxy_where_an_option_needs_one() {
+        for (words, behind) in [
+            (&["80", "--", "x", "--cert"][..], false),
+            (&["-v", "-D", "--wrap-mode", "ignore", "80", "--", "x"], false),
+            (&["--heartbeat", "30", "80", "--", "x"], true),
+            (&["--self-signed", "80", "--", "x"], true),
+            (&["--traffic", "80", "--", "x"], true),
+        ] {
+            match config(words).towards {
+                Towards::Program(program) => assert_eq!(program.behind, behind, "{words:?}"),
+                _ => panic!("{words:?}"),
+            }
+        }
     }
 
     #[test]
@@ -289,6 +330,12 @@ mod tests {
             (&["--inetd", "-D", "host:1"], &["--daemon"]),
             (&["--unix-listen-mode", "0888", "80", "host:1"], &["--unix-listen-mode", "0888"]),
             (&["--unix-listen-mode", "01777", "80", "host:1"], &["--unix-listen-mode", "01777"]),
+            (&["--wrap-mode", "often", "80", "--", "x"], &["--wrap-mode", "often"]),
+            (&["--wrap-mode", "exit", "80", "host:1"], &["--wrap-mode", "PROGRAM"]),
+            (&["--unix-target", "/x", "80", "--", "x"], &["--unix-target"]),
+            (&["--chroot", "/", "80", "--", "x"], &["--chroot"]),
+            (&["--inetd", "--", "x"], &["--inetd"]),
+            (&["--", "x"], &["PORT"]),
             (&["--syslog", "nowhere", "80", "host:1"], &["--syslog", "nowhere"]),
             (&["--user", "no-such-user", "80", "host:1"], &["--user", "no-such-user"]),
             (&["--user", "4000000000", "80", "host:1"], &["--user", "4000000000"]),

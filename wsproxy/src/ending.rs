@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use nix::sys::signal::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use wsproxy::lifecycle::Lifecycle;
@@ -10,6 +11,7 @@ use wsproxy::{Handler, Server};
 
 use crate::notify::Notify;
 use crate::options::Running;
+use crate::program;
 
 /// Something that SIGHUP reads anew. What it complains of is logged, and what was read before stays in force.
 pub type Reload = Box<dyn Fn() -> Result<(), String>>;
@@ -42,24 +44,48 @@ impl Ending {
         })
     }
 
-    /// Serves signals and clocks. Ready when the process may end: all connections have, or it was told to a second time.
-    pub async fn reached<H: Handler>(mut self, server: &Server<H>, lifecycle: &Lifecycle, notify: &Notify) {
+    /// Serves signals and clocks, and looks after the program, if one was started. Ready with an exit status when the process may
+    /// end: all connections have, and the program, or it was told to a second time.
+    pub async fn reached<H: Handler>(
+        mut self,
+        server: &Server<H>,
+        lifecycle: &Lifecycle,
+        notify: &Notify,
+        mut program: Option<program::Running>,
+    ) -> u8 {
         let finished = server.finished();
         let idle = idle(lifecycle, self.idle);
         tokio::pin!(finished, idle);
         // When what is open is cut off.
         let mut deadline = None;
+        let (mut is_finished, mut status) = (false, 0);
         loop {
-            let why = tokio::select! {
-                () = &mut finished => return,
-                _ = self.terminate.recv() => "SIGTERM",
-                _ = self.interrupt.recv() => "SIGINT",
+            if is_finished && !program.as_ref().is_some_and(program::Running::runs) {
+                return status;
+            }
+            let (why, number) = tokio::select! {
+                () = &mut finished, if !is_finished => {
+                    is_finished = true;
+                    if let Some(program) = &mut program {
+                        program.finish();
+                    }
+                    continue;
+                }
+                ended = ended(&mut program) => {
+                    status = ended;
+                    if deadline.is_some() {
+                        continue;
+                    }
+                    ("the program", None)
+                }
+                _ = self.terminate.recv() => ("SIGTERM", Some(Number::SIGTERM)),
+                _ = self.interrupt.recv() => ("SIGINT", Some(Number::SIGINT)),
                 _ = self.hang_up.recv() => {
                     self.reload(notify);
                     continue;
                 }
-                () = at(self.timeout), if deadline.is_none() => "--timeout",
-                () = &mut idle, if deadline.is_none() => "--idle-timeout",
+                () = at(self.timeout), if deadline.is_none() => ("--timeout", Some(Number::SIGTERM)),
+                () = &mut idle, if deadline.is_none() => ("--idle-timeout", Some(Number::SIGTERM)),
                 () = at(deadline), if !lifecycle.is_cut() => {
                     tracing::info!(open = lifecycle.open(), "cut off");
                     lifecycle.cut();
@@ -68,7 +94,14 @@ impl Ending {
             };
             if deadline.is_some() {
                 tracing::info!(why, open = lifecycle.open(), "ending at once");
-                return;
+                if let Some(program) = program.as_mut().filter(|program| program.runs()) {
+                    program.end(Number::SIGKILL);
+                    status = program.ended().await;
+                }
+                return status;
+            }
+            if let (Some(program), Some(number)) = (&mut program, number) {
+                program.end(number);
             }
             tracing::info!(why, open = lifecycle.open(), "ending");
             notify.stopping();
@@ -86,6 +119,14 @@ impl Ending {
         }
         tracing::info!("SIGHUP: files read anew");
         notify.ready();
+    }
+}
+
+/// Ready with the program's status when it has ended for good.
+async fn ended(program: &mut Option<program::Running>) -> u8 {
+    match program {
+        Some(program) => program.ended().await,
+        None => std::future::pending().await,
     }
 }
 

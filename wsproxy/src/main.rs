@@ -13,8 +13,10 @@ mod inherited;
 mod logging;
 mod notify;
 mod options;
+mod program;
 mod run;
 mod syslog;
+mod wrap;
 
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
         return bridge();
     }
     match begin() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(failure) => {
             if !inherited::stderr_is_the_socket() {
                 // Where nobody listens there is still the status.
@@ -51,12 +53,12 @@ fn bridge() -> ExitCode {
     wsbridge::run()
 }
 
-fn begin() -> Result<(), Failure> {
+fn begin() -> Result<u8, Failure> {
     let descriptors = inherited::from_systemd();
     match config::parse(std::env::args_os().collect(), descriptors.len())? {
         Request::Tell(text) => {
             let told = std::io::stdout().write_all(text.as_bytes());
-            told.map_err(|why| Failure::system("standard output", why))
+            told.map(|()| 0).map_err(|why| Failure::system("standard output", why))
         }
         Request::Start(config) => run::start(&config, descriptors),
     }

@@ -5,6 +5,7 @@ pub mod tls;
 pub mod tokens;
 pub mod watching;
 pub mod web;
+pub mod wrapping;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -21,7 +22,8 @@ use wsproxy::trust::Network;
     about = "Turns WebSockets into connections to a TCP server.",
     override_usage = "wsproxy [OPTIONS] [ADDRESS:]PORT... HOST:PORT\n       \
                       wsproxy [OPTIONS] --unix-target FILE [ADDRESS:]PORT...\n       \
-                      wsproxy [OPTIONS] --token-plugin PLUGIN --token-source ARG [ADDRESS:]PORT...",
+                      wsproxy [OPTIONS] --token-plugin PLUGIN --token-source ARG [ADDRESS:]PORT...\n       \
+                      wsproxy [OPTIONS] [ADDRESS:]PORT... -- PROGRAM [ARGS...]",
     disable_help_flag = true,
     disable_version_flag = true,
     args_override_self = true,
@@ -35,9 +37,11 @@ once. SIGHUP opens the log file anew and reads certificates, tokens and password
 
 Examples:
   wsproxy 6080 localhost:5901
+  wsproxy 5901 -- vncserver -geometry 640x480 :1
   wsproxy -D --pid-file /run/wsproxy.pid --user nobody 443 [::1]:80 vnc.example.org:5900
 
-Exit status: 0 ended as asked, 1 it cannot start, 2 bad usage."
+Exit status: 0 ended as asked, 1 it cannot start, 2 bad usage; PROGRAM's own, or 128 and the
+number of the signal that ended it."
 )]
 pub struct Options {
     /// Where to listen, [ADDRESS:]PORT, one or several; the last is the target, HOST:PORT
@@ -67,6 +71,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub watching: watching::WatchOptions,
+
+    #[command(flatten)]
+    pub wrapping: wrapping::WrapOptions,
 
     #[command(flatten)]
     pub running: Running,

@@ -26,9 +26,12 @@ use crate::ending::{Ending, Reload};
 use crate::failure::Failure;
 use crate::notify::Notify;
 use crate::options::watching::Watchers;
+use crate::program::Running;
+use crate::wrap::Plan;
 use crate::{inherited, logging};
 
 /// Where connections come from.
+#[derive(Default)]
 struct Sources {
     listeners: Vec<Bound>,
     connections: Vec<Accepted>,
@@ -40,10 +43,23 @@ struct Sources {
 ///
 /// # Errors
 /// What cannot be opened, or given up.
-pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
+pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> {
     daemon::raise_descriptor_limit();
-    let (sources, _socket_file) = open(config, descriptors)?;
-    let front = Front::open(config)?;
+    let (towards, program) = match &config.towards {
+        config::Towards::One(destination) => (Towards::One(destination.clone()), None),
+        config::Towards::Tokens(settings) => {
+            let tokens = Tokens::new(settings.clone()).map_err(Failure::setting)?;
+            (Towards::Tokens(Arc::new(tokens)), None)
+        }
+        config::Towards::Program(program) => {
+            let plan = Plan::of(program, config)?;
+            (Towards::One(plan.destination.clone()), Some((plan, program.mode)))
+        }
+    };
+    // A program that serves by itself opens its port itself.
+    let serves = program.as_ref().is_none_or(|(plan, _)| plan.behind);
+    let (sources, _socket_file) = if serves { open(config, descriptors)? } else { (Sources::default(), None) };
+    let front = Front::open(config, towards)?;
     let log = logging::open(&config.log)?;
     let null = File::options().read(true).write(true).open("/dev/null");
     let null = null.map_err(|why| Failure::system("/dev/null", why))?;
@@ -84,19 +100,26 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(), Failure> 
         let _inside = control.enter();
         Ending::new(&config.running, reloads).map_err(|why| Failure::system("signals", why))?
     };
-    serve(&control, &server, &settings, sources)?;
+    if serves {
+        serve(&control, &server, &settings, sources)?;
+    }
+    let started = program.map(|(plan, mode)| {
+        let _inside = control.enter();
+        Running::start(plan, mode, config.running.daemon)
+    });
+    let program = started.transpose()?;
     if let Some(waiter) = waiter {
         waiter.ready(&null)?;
     }
     notify.ready();
-    control.block_on(ending.reached(&server, &settings.lifecycle, &notify));
+    let status = control.block_on(ending.reached(&server, &settings.lifecycle, &notify, program));
     if let Some(recorder) = recorder {
         recorder.finish();
     }
     tracing::info!("ended");
     // A name that is being looked up is no reason to wait.
     control.shutdown_background();
-    Ok(())
+    Ok(status)
 }
 
 /// What stands in front of the handler, and behind it.
@@ -109,15 +132,11 @@ struct Front {
 }
 
 impl Front {
-    /// Reads certificates, keys, passwords and tokens, and opens the directory of the web side.
-    fn open(config: &Config) -> Result<Self, Failure> {
+    /// Reads certificates, keys and passwords, and opens the directory of the web side.
+    fn open(config: &Config, towards: Towards) -> Result<Self, Failure> {
         let open = || -> Result<Self, BadSetting> {
             let (tls, target) = (config.tls.server()?, config.tls.target()?);
             let auth = Arc::new(Auth::new(config.auth.clone())?);
-            let towards = match &config.towards {
-                config::Towards::One(destination) => Towards::One(destination.clone()),
-                config::Towards::Tokens(settings) => Towards::Tokens(Arc::new(Tokens::new(settings.clone())?)),
-            };
             Ok(Front { tls, web: config.web.web()?.map(Arc::new), target, auth, towards })
         };
         open().map_err(Failure::setting)
@@ -140,7 +159,7 @@ impl Front {
 
 /// Opens all sockets. A Unix socket's file is to be removed at the end.
 fn open(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(Sources, Option<SocketFile>), Failure> {
-    let mut sources = Sources { listeners: Vec::new(), connections: Vec::new(), monitor: Vec::new() };
+    let mut sources = Sources::default();
     let mut socket_file = None;
     for listen in &config.listen {
         sources.listeners.extend(socket::listen(listen).map_err(|why| Failure::system(listen, why))?);

@@ -17,5 +17,6 @@ mod inherit;
 mod kernel;
 mod leaving;
 mod ours;
+mod rebind;
 mod signals;
 mod start;

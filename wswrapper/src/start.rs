@@ -17,6 +17,7 @@ use crate::hooks;
 use crate::inherit;
 use crate::kernel::Kernel;
 use crate::ours;
+use crate::rebind;
 use crate::signals::{self, Section};
 
 /// Runs when the library is loaded, before the program.
@@ -46,8 +47,11 @@ extern "C" fn start() {
     let _ = catch_unwind(|| {
         hooks::resolve();
         match Config::from_env(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())) {
-            Ok(config) if config.ports == Ports::None => {}
             Ok(config) => {
+                rebind::prepare(config.rebind);
+                if config.ports == Ports::None {
+                    return;
+                }
                 if config.no_inherit && inherit::is_open_elsewhere(&config) {
                     inherit::disinherit();
                 }

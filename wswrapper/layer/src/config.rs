@@ -18,7 +18,7 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_TIMEOUT_SECS: u64 = 86_400;
 
 /// The variables that [`Config::from_env`] reads, all of them.
-pub const VARIABLES: [&CStr; 7] = [
+pub const VARIABLES: [&CStr; 8] = [
     c"WSWRAP_PORT",
     c"WSWRAP_DIALECTS",
     c"WSWRAP_ORIGINS",
@@ -26,6 +26,7 @@ pub const VARIABLES: [&CStr; 7] = [
     c"WSWRAP_VERBOSE",
     c"WSWRAP_LOG",
     c"WSWRAP_NO_INHERIT",
+    c"WSWRAP_REBIND",
 ];
 
 /// The ports that become WebSocket ports: `WSWRAP_PORT`, and the launcher's first argument.
@@ -153,6 +154,31 @@ pub struct Config {
     pub verbose: bool,
     /// What is started once the ports are open goes without the library.
     pub no_inherit: bool,
+    /// A port that the program is to open elsewhere, for a proxy that has it.
+    pub rebind: Option<Rebind>,
+}
+
+/// What bind(2) of the port `from` is made into: the port `to` of the loopback address. `WSWRAP_REBIND`, as `FROM:TO`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rebind {
+    /// The port that the program asks for.
+    pub from: u16,
+    /// The port that it gets.
+    pub to: u16,
+}
+
+impl FromStr for Rebind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("'{}' is no pair of ports: use FROM:TO, such as 5901:15901", text.escape_debug());
+        let (from, to) = text.split_once(':').ok_or_else(bad)?;
+        let single = |part: &str| range(part).ok().filter(|range| range.start() == range.end());
+        match (single(from), single(to)) {
+            (Some(from), Some(to)) => Ok(Rebind { from: *from.start(), to: *to.start() }),
+            _ => Err(bad()),
+        }
+    }
 }
 
 impl Config {
@@ -192,6 +218,10 @@ impl Config {
         if no_inherit && ports == Ports::All {
             return Err("WSWRAP_NO_INHERIT: it needs ports in WSWRAP_PORT, not all".to_owned());
         }
+        let rebind = match var("WSWRAP_REBIND") {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|error| format!("WSWRAP_REBIND: {error}"))?),
+        };
         let log = match var("WSWRAP_LOG") {
             None if verbose => LogTarget::Stderr,
             None => LogTarget::Nowhere,
@@ -203,7 +233,7 @@ impl Config {
         };
         let policy =
             Policy { dialects, origins: origins.split_whitespace().map(str::to_owned).collect(), ..Policy::default() };
-        Ok(Config { ports, policy, handshake_timeout, log, verbose, no_inherit })
+        Ok(Config { ports, policy, handshake_timeout, log, verbose, no_inherit, rebind })
     }
 }
 
@@ -269,10 +299,21 @@ mod tests {
             ("WSWRAP_NO_INHERIT", "yes"),
             ("WSWRAP_NO_INHERIT", "1"),
             ("WSWRAP_LOG", ""),
+            ("WSWRAP_REBIND", "5901"),
+            ("WSWRAP_REBIND", "5901:"),
+            ("WSWRAP_REBIND", "1-2:3"),
+            ("WSWRAP_REBIND", "0:3"),
         ] {
             let error = config(&[(name, value)]).unwrap_err();
             assert!(error.starts_with(&format!("{name}: ")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_port_that_moves_is_a_pair() {
+        assert_eq!(config(&[]).unwrap().rebind, None);
+        let moved = config(&[("WSWRAP_PORT", "none"), ("WSWRAP_REBIND", "5901:15901")]).unwrap();
+        assert_eq!(moved.rebind, Some(Rebind { from: 5901, to: 15901 }));
     }
 
     #[test]

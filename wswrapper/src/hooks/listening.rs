@@ -2,6 +2,7 @@
 
 use crate::glue::{accepts, fresh};
 use crate::ours;
+use crate::rebind;
 use libc::{c_int, sockaddr, socklen_t};
 use redhook::{hook, real};
 
@@ -10,7 +11,7 @@ interpose! { unsafe fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_
 } }
 
 interpose! { unsafe fn bind(fd: c_int, addr: *const sockaddr, len: socklen_t) -> c_int => ws_bind {
-    ours::bound(fd, unsafe { bind.next()(fd, addr, len) })
+    ours::bound(fd, unsafe { rebind::bind(fd, addr, len, bind.next()) })
 } }
 
 interpose! { unsafe fn listen(fd: c_int, backlog: c_int) -> c_int => ws_listen {

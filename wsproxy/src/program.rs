@@ -1,0 +1,172 @@
+//! The program that the proxy has started: its signals, its end, its next start.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal as Number, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::failure::Failure;
+use crate::options::wrapping::Mode;
+use crate::wrap::Plan;
+
+/// A program that has ended so many times within that time is not started again.
+const ENDS: usize = 3;
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// What a shell adds to the number of the signal that has ended a program.
+const BY_SIGNAL: i32 = 128;
+
+/// A program, from its first start to its last end.
+pub struct Running {
+    plan: Plan,
+    mode: Mode,
+    /// Standard input and output are not the program's.
+    silent: bool,
+    child: Option<Child>,
+    ends: VecDeque<Instant>,
+    /// It has been told to end, so it is not started again.
+    told: bool,
+    hang_up: Signal,
+    quit: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Running {
+    /// Starts the program; in a runtime, which is to wait for it. From here on signals are handed on to it.
+    ///
+    /// # Errors
+    /// Those of fork(2), execve(2) and sigaction(2).
+    pub fn start(plan: Plan, mode: Mode, silent: bool) -> Result<Self, Failure> {
+        let failed = |why| Failure::system("signals", why);
+        let mut running = Running {
+            hang_up: signal(SignalKind::hangup()).map_err(failed)?,
+            quit: signal(SignalKind::quit()).map_err(failed)?,
+            user1: signal(SignalKind::user_defined1()).map_err(failed)?,
+            user2: signal(SignalKind::user_defined2()).map_err(failed)?,
+            plan,
+            mode,
+            silent,
+            child: None,
+            ends: VecDeque::new(),
+            told: false,
+        };
+        let name = running.name();
+        running.spawn().map_err(|why| Failure::system(name, why))?;
+        Ok(running)
+    }
+
+    fn name(&self) -> String {
+        self.plan.words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    fn spawn(&mut self) -> io::Result<()> {
+        let mut words = self.plan.words.iter();
+        let mut command = Command::new(words.next().ok_or(io::ErrorKind::InvalidInput)?);
+        command.args(words).envs(self.plan.environment.clone());
+        if self.silent {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        let child = command.spawn()?;
+        let (pid, target) = (child.id(), &self.plan.destination);
+        if self.plan.behind {
+            tracing::info!(pid, %target, "program started behind the proxy");
+        } else {
+            tracing::info!(pid, %target, "program started, a WebSocket server itself");
+        }
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Ready with an exit status when the program has ended, unless that is ignored or it is started again. Meanwhile signals
+    /// that mean nothing to the proxy are handed on. It can be dropped and called anew.
+    pub async fn ended(&mut self) -> u8 {
+        loop {
+            let number = tokio::select! {
+                status = exit(&mut self.child) => {
+                    self.child = None;
+                    match self.after(status) {
+                        Some(status) => return status,
+                        None => continue,
+                    }
+                }
+                _ = self.hang_up.recv() => Number::SIGHUP,
+                _ = self.quit.recv() => Number::SIGQUIT,
+                _ = self.user1.recv() => Number::SIGUSR1,
+                _ = self.user2.recv() => Number::SIGUSR2,
+            };
+            self.signal(number);
+        }
+    }
+
+    /// The program has ended: what the proxy ends with, if it does.
+    fn after(&mut self, status: io::Result<ExitStatus>) -> Option<u8> {
+        let status = status.unwrap_or_else(|_| ExitStatus::from_raw(0));
+        let code = status.code().or_else(|| status.signal().map(|number| BY_SIGNAL + number)).unwrap_or(1);
+        let code = u8::try_from(code).unwrap_or(u8::MAX);
+        tracing::info!(%status, "the program has ended");
+        match self.mode {
+            _ if self.told => Some(code),
+            Mode::Exit => Some(code),
+            Mode::Ignore => None,
+            Mode::Respawn => {
+                self.ends.push_back(Instant::now());
+                while self.ends.front().is_some_and(|end| end.elapsed() > WITHIN) {
+                    self.ends.pop_front();
+                }
+                if self.ends.len() >= ENDS {
+                    tracing::error!("--wrap-mode respawn: the program has ended {ENDS} times within {WITHIN:?}");
+                    return Some(code);
+                }
+                let started = self.spawn();
+                started
+                    .map_err(|error| tracing::error!(%error, "the program cannot be started again"))
+                    .err()
+                    .map(|()| 1)
+            }
+        }
+    }
+
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Hands a signal on.
+    pub fn signal(&self, number: Number) {
+        // Its number is its own until it has been waited for.
+        let pid = self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
+        if let Some(pid) = pid {
+            let _ = kill(Pid::from_raw(pid), number);
+        }
+    }
+
+    /// Nobody needs it any more: tells it to end, unless it has been told.
+    pub fn finish(&mut self) {
+        if !self.told {
+            self.end(Number::SIGTERM);
+        }
+    }
+
+    /// Tells it to end by this signal: what comes then is the last end.
+    pub fn end(&mut self, number: Number) {
+        self.told = true;
+        self.signal(number);
+    }
+}
+
+/// The end of the child; never, if there is none.
+async fn exit(child: &mut Option<Child>) -> io::Result<ExitStatus> {
+    match child {
+        Some(child) => child.wait().await,
+        None => pending().await,
+    }
+}
