@@ -40,6 +40,18 @@ const BAD: &[(&str, &str, i32, &[&str])] = &[
     ("--log-file", "/no/such/dir/log", 1, &[]),
     ("--syslog", "nowhere", 2, &[]),
     ("--log-format", "xml", 2, &[]),
+    ("--token-plugin", "NoSuch", 2, &["--token-source=x"]),
+    ("--token-source", "no-file", 1, &["--token-plugin=TokenFile"]),
+    ("--token-source-file", "no-file", 1, &["--token-plugin=TokenFile"]),
+    ("--target-config", "no-file", 1, &[]),
+    ("--origin", "two origins", 2, &[]),
+    ("--basic-auth-file", "no-file", 1, &[]),
+    ("--auth-plugin", "NoSuch", 2, &["--auth-source=x"]),
+    ("--auth-source", " ", 2, &["--auth-plugin=ExpectOrigin"]),
+    ("--auth-source-file", "no-file", 1, &["--auth-plugin=BasicHTTPAuth"]),
+    ("--record", "/no/such/dir/x", 1, &[]),
+    ("--record-format", "xml", 2, &["--record=x"]),
+    ("--wrap-mode", "x", 2, &[]),
 ];
 
 /// The options in the text of `--help`, and whether they take a value.

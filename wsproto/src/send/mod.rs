@@ -247,7 +247,8 @@ impl Sender {
             && matches!(self.frame, Frame::Boundary)
             && self.closing == Closing::Open
             && self.head.is_empty()
-            && self.pong.is_none();
+            && self.pong.is_none()
+            && !self.ping;
         if !idle || !(1..=head::SHORT).contains(&payload.len()) {
             return None;
         }

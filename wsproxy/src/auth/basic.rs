@@ -27,7 +27,7 @@ impl fmt::Debug for Basic {
 
 impl Basic {
     pub(super) fn new(source: &str) -> Result<Self, &'static str> {
-        if !source.split_once(':').is_some_and(|(user, _)| !user.is_empty()) {
+        if source.split_once(':').is_none_or(|(user, _)| user.is_empty()) {
             return Err("USER:PASSWORD is wanted");
         }
         Ok(Basic { digest: Sha256::digest(source).into() })

@@ -30,10 +30,13 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    table: Arc<HashMap<Box<str>, Destination>>,
+    table: Arc<Table>,
     /// What the files looked like when they were read; `None`: a change in the meantime might not show.
     seen: Option<View>,
 }
+
+/// Targets by their tokens.
+type Table = HashMap<Box<str>, Destination>;
 
 /// The path, with the files in it if it is a directory, and what they look like.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +80,7 @@ impl Plugin for File {
 }
 
 impl Inner {
-    fn table(&self) -> Arc<HashMap<Box<str>, Destination>> {
+    fn table(&self) -> Arc<Table> {
         Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner).table)
     }
 
@@ -87,7 +90,7 @@ impl Inner {
     }
 
     /// The table, read again if a file has changed. One that cannot be used leaves the table before in force.
-    fn refreshed(&self) -> Arc<HashMap<Box<str>, Destination>> {
+    fn refreshed(&self) -> Arc<Table> {
         if !self.is_current() {
             let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
             if !self.is_current() {
@@ -105,7 +108,7 @@ impl Inner {
 }
 
 /// What the files look like, and the tokens in them. They are looked at first: one that changes meanwhile is read once more.
-fn read(path: &Path) -> (Option<View>, Result<HashMap<Box<str>, Destination>, String>) {
+fn read(path: &Path) -> (Option<View>, Result<Table, String>) {
     let (files, is_directory) = match directory(path) {
         Ok(files) => (files, true),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => (vec![path.to_owned()], false),
@@ -129,7 +132,7 @@ fn directory(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn tokens(files: &[PathBuf]) -> Result<HashMap<Box<str>, Destination>, String> {
+fn tokens(files: &[PathBuf]) -> Result<Table, String> {
     let mut table = HashMap::new();
     for path in files {
         let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
