@@ -11,6 +11,7 @@ mod pki;
 mod relay;
 mod running;
 mod ssl_target;
+mod stress;
 mod target;
 mod tls;
 mod tools;
