@@ -16,6 +16,7 @@ mod recording;
 mod relay;
 mod running;
 mod ssl_target;
+mod stress;
 mod target;
 mod tls;
 mod token_services;

@@ -93,6 +93,19 @@ pub fn raise_descriptor_limit() {
     assert!(got == 0 && set == 0, "RLIMIT_NOFILE: {}", std::io::Error::last_os_error());
 }
 
+/// How many bytes that were written the other side's kernel does not have yet: SIOCOUTQ of tcp(7).
+///
+/// # Panics
+/// If the kernel refuses.
+#[must_use]
+pub fn unacknowledged(stream: &TcpStream) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: `count` is valid for writing and lives across the call; the descriptor is open.
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    assert!(result == 0, "SIOCOUTQ: {}", std::io::Error::last_os_error());
+    usize::try_from(count).unwrap_or_default()
+}
+
 /// Makes the end of a connection a reset, SO_LINGER of socket(7): nothing that is under way arrives.
 ///
 /// # Panics

@@ -125,14 +125,11 @@ where
     .await;
     let (cause, close) = match first {
         First::Up(Ok(())) => {
-            let closed = client.end().is_some();
             // It fails for a target that has gone, which the other direction finds out.
             let _ = target.shutdown().await;
-            if closed {
-                // Last words: until the answer to its Close a client listens.
-                let _ = timeout(GRACE, poll_fn(|cx| down.poll(cx, target, client))).await;
-            }
-            (if closed { Cause::ClientClosed } else { Cause::ClientLeft }, NORMAL)
+            // Last words: until the answer to its Close a client listens, and so may one that ended its half of the stream.
+            let _ = timeout(GRACE, poll_fn(|cx| down.poll(cx, target, client))).await;
+            (if client.end().is_some() { Cause::ClientClosed } else { Cause::ClientLeft }, NORMAL)
         }
         First::Up(Err(Fault::Read(error))) => match error.kind() {
             io::ErrorKind::InvalidData => (Cause::ClientFailed(error.to_string()), NORMAL),
@@ -153,7 +150,11 @@ where
             (Cause::TargetClosed, NORMAL)
         }
         First::Down(Err(Fault::Read(error))) => (Cause::TargetError(error), INTERNAL_ERROR),
-        First::Down(Err(Fault::Write(error))) => (Cause::ClientError(error), NORMAL),
+        First::Down(Err(Fault::Write(error))) => {
+            // It hears nothing more; what it had said before is here, and may have come since it was last looked for.
+            let _ = timeout(GRACE, poll_fn(|cx| up.poll(cx, client, target))).await;
+            (Cause::ClientError(error), NORMAL)
+        }
         First::Silence => (Cause::ClientSilent, INTERNAL_ERROR),
         First::CutOff => {
             // Close stands between frames: what was begun is ended.
@@ -162,7 +163,7 @@ where
         }
     };
     progress(up.bytes, down.bytes);
-    part(client, close).await;
+    tokio::join!(part(client, close), leave(target));
     Outcome { up: up.bytes, down: down.bytes, cause }
 }
 
@@ -172,6 +173,15 @@ pub async fn part<C: AsyncRead + AsyncWrite + Unpin>(client: &mut WebSocket<C>, 
     client.close(code);
     if let Ok(Ok(())) = timeout(PARTING, client.shutdown()).await {
         let _ = timeout(PARTING, tokio::io::copy(client, &mut tokio::io::sink())).await;
+    }
+}
+
+/// Ends the target's connection: its input ends, and what it goes on saying is dropped until it has ended too. A connection that is
+/// closed on unread bytes is reset, and the client's last words, if they are still on their way, are lost.
+async fn leave<T: AsyncRead + AsyncWrite + Unpin>(target: &mut T) {
+    // It fails for a target that has gone.
+    if target.shutdown().await.is_ok() {
+        let _ = timeout(PARTING, tokio::io::copy(target, &mut tokio::io::sink())).await;
     }
 }
 
