@@ -23,7 +23,7 @@ _wsproxy() {
 
     case "${cmd}" in
         wsproxy)
-            opts="-D -f -h -V -v --unix-listen --unix-listen-mode --inetd --unix-target --source-addr --proxy-protocol --connect-timeout --trust-proxy --handshake-timeout --heartbeat --max-connections --max-per-ip --cert --key --key-password-file --self-signed --ssl-only --ssl-version --ssl-ciphers --verify-client --cafile --ssl-target --ssl-target-ca --ssl-target-insecure --web --web-list --file-only --web-auth --header --traffic --record --record-format --wrap-mode --daemon --foreground --pid-file --user --group --chroot --timeout --idle-timeout --run-once --drain --metrics --help --version --verbose --log-file --syslog --log-format"
+            opts="-D -f -h -V -v --unix-listen --unix-listen-mode --inetd --unix-target --source-addr --proxy-protocol --connect-timeout --trust-proxy --handshake-timeout --heartbeat --max-connections --max-per-ip --token-plugin --token-source --token-source-file --host-token --target-config --origin --basic-auth-file --auth-plugin --auth-source --auth-source-file --cert --key --key-password-file --self-signed --ssl-only --ssl-version --ssl-ciphers --verify-client --cafile --ssl-target --ssl-target-ca --ssl-target-insecure --web --web-list --file-only --web-auth --header --traffic --record --record-format --wrap-mode --daemon --foreground --pid-file --user --group --chroot --timeout --idle-timeout --run-once --drain --metrics --help --version --verbose --log-file --syslog --log-format"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -70,6 +70,64 @@ _wsproxy() {
                     return 0
                     ;;
                 --max-per-ip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-plugin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-source-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target-config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --origin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --basic-auth-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --auth-plugin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --auth-source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --auth-source-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

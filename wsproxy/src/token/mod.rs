@@ -1,6 +1,6 @@
 //! Targets by token: which target a request is for is told by a word in it.
 //!
-//! A token names a target to a [`Plugin`], which is a file, a directory, a service or a key. No client ever names a host
+//! A token names a target to a plugin, which is a file, a directory, a service or a key. No client ever names a host
 //! itself. A lookup has a time limit and occupies nobody but the client who waits for it.
 
 mod api;
