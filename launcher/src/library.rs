@@ -41,7 +41,7 @@ impl Library {
         let Some(path) = found else {
             return Err(Failure::own(format!(
                 "{NAME} not found: neither in {home} nor in {home}/../lib: put it beside wswrap, or in a checkout run \
-                 `cargo build --release -p wswrapper -p launcher -p wsproxy`",
+                 `cargo build --release -p wswrapper -p launcher -p wsbridge`",
                 home = shown(home)
             )));
         };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::common::{LIBRARY, Scratch, clean, install, output, refusal, told};
-use wstests::{launcher, library, proxy};
+use wstests::{companion, launcher, library};
 
 /// The file under test.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../wswrap");
@@ -42,8 +42,7 @@ fn what_is_built_is_started_from_anywhere() {
     fs::create_dir_all(&release).expect("made");
     install(&launcher(), &release.join("wswrap"));
     install(&library(), &release.join(LIBRARY));
-    install(&proxy(), &release.join("wsproxy"));
-    install(&proxy(), &release.join("wsproxy-bridge"));
+    install(&companion(), &release.join("wsproxy-bridge"));
     symlink("a check out/wswrap", scratch.path("first")).expect("linked");
     symlink(scratch.path("first"), scratch.path("second link")).expect("linked");
     let tools = scratch.path("tools");
@@ -120,13 +119,13 @@ fn the_first_use_builds_and_leaves_the_program_s_input_and_output_alone() {
             "mkdir -p '{to}' && cp '{}' '{}' '{}' '{to}'",
             launcher().display(),
             library().display(),
-            proxy().display(),
+            companion().display(),
             to = release(target).display()
         ));
         let (status, printed, errors) = run(variable, &["none", "cat"]);
         assert_eq!((status, &*printed), (Some(0), "for the program"), "{errors}");
         let target = root.join(target);
-        for part in ["--locked", "--release", "-p wswrapper -p launcher -p wsproxy", &target.to_string_lossy()] {
+        for part in ["--locked", "--release", "-p wswrapper -p launcher -p wsbridge", &target.to_string_lossy()] {
             assert!(errors.contains(part), "{part}: {errors}");
         }
         let (status, printed, errors) = run(variable, &["none", "cat"]);

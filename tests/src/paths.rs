@@ -32,6 +32,15 @@ pub fn proxy() -> PathBuf {
     artefact("WSWRAP_PROXY", "wsproxy", "wsproxy")
 }
 
+/// The built companion of bridged connections, beside the library.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn companion() -> PathBuf {
+    artefact("WSWRAP_BRIDGE", "wsproxy-bridge", "wsbridge")
+}
+
 /// Where `scripts/unpack` has put the files of a Debian package; the package itself, `NAME.deb`, is beside it.
 ///
 /// # Panics
