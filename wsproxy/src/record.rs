@@ -84,11 +84,12 @@ impl Recorder {
         path.push(format!(".{id}"));
         let over = Arc::new(AtomicBool::new(false));
         let start = Start::of(request);
+        let begun = start.begun;
         // The thread ends after the last of those who tell it something.
         let _ = self.jobs.send(Job::Begin { path: path.into(), form: self.form, start, over: Arc::clone(&over) });
         Recording {
             id,
-            start: Instant::now(),
+            begun,
             encoding: request.accepted.encoding,
             jobs: self.jobs.clone(),
             waiting: Arc::clone(&self.waiting),
@@ -108,7 +109,7 @@ impl Recorder {
 /// The recording of one connection. It sees the target's side: what is written there comes from the client.
 pub struct Recording {
     id: u64,
-    start: Instant,
+    begun: Instant,
     encoding: Encoding,
     jobs: Sender<Job>,
     waiting: Arc<AtomicUsize>,
@@ -128,14 +129,14 @@ impl Recording {
             return;
         }
         let piece =
-            Piece { id: self.id, after: self.start.elapsed(), from, bytes: bytes.into(), encoding: self.encoding };
+            Piece { id: self.id, after: self.begun.elapsed(), from, bytes: bytes.into(), encoding: self.encoding };
         let _ = self.jobs.send(Job::Piece(piece));
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        let _ = self.jobs.send(Job::End { id: self.id });
+        let _ = self.jobs.send(Job::End { id: self.id, after: self.begun.elapsed() });
     }
 }
 

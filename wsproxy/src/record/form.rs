@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -60,6 +60,8 @@ pub struct Start {
     path: String,
     dialect: String,
     time: SystemTime,
+    /// The clock of all times in the file.
+    pub begun: Instant,
 }
 
 impl Start {
@@ -71,6 +73,7 @@ impl Start {
             path: request.accepted.path.clone(),
             dialect: request.accepted.dialect.to_string(),
             time: SystemTime::now(),
+            begun: Instant::now(),
         }
     }
 }
@@ -81,7 +84,7 @@ impl Form {
         match self {
             Form::JavaScript => out.extend_from_slice(b"var VNC_frame_data = [\n"),
             Form::JsonLines => {
-                let Start { id, peer, path, dialect, time } = start;
+                let Start { id, peer, path, dialect, time, .. } = start;
                 let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
                 line(
                     out,
@@ -129,7 +132,7 @@ impl Form {
 
 /// Milliseconds, to the microsecond.
 fn ms(after: Duration) -> f64 {
-    Duration::from_micros(u64::try_from(after.as_micros()).unwrap_or(u64::MAX)).as_secs_f64() * 1000.0
+    after.as_micros() as f64 / 1000.0
 }
 
 fn line(out: &mut Vec<u8>, object: &serde_json::Value) {

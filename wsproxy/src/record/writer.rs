@@ -21,7 +21,7 @@ pub enum Job {
     /// Bytes have passed.
     Piece(Piece),
     /// The connection has ended.
-    End { id: u64 },
+    End { id: u64, after: Duration },
     /// Write all that is there, and tell.
     Finish(Sender<()>),
 }
@@ -69,12 +69,12 @@ pub fn run(jobs: &Receiver<Job>, waiting: &AtomicUsize) {
                     recording.file.write_all(&line)
                 });
             }
-            Job::End { id } => {
-                one(&mut open, id, Open::end);
+            Job::End { id, after } => {
+                one(&mut open, id, |recording| recording.end(after));
                 open.remove(&id);
             }
             Job::Finish(done) => {
-                keep(&mut open, Open::end);
+                keep(&mut open, |recording| recording.end(recording.begun.elapsed()));
                 open.clear();
                 let _ = done.send(());
             }
@@ -88,7 +88,7 @@ fn begin(open: &mut HashMap<u64, Open>, path: PathBuf, form: Form, start: &Start
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
     match opened {
         Ok(file) => {
-            open.insert(id, Open { path, form, begun: Instant::now(), file: BufWriter::new(file), over });
+            open.insert(id, Open { path, form, begun: start.begun, file: BufWriter::new(file), over });
             one(open, id, |recording| {
                 let mut line = Vec::new();
                 form.start(&mut line, start);
@@ -118,9 +118,9 @@ fn keep(open: &mut HashMap<u64, Open>, act: impl Fn(&mut Open) -> io::Result<()>
 }
 
 impl Open {
-    fn end(&mut self) -> io::Result<()> {
+    fn end(&mut self, after: Duration) -> io::Result<()> {
         let mut line = Vec::new();
-        self.form.end(&mut line, self.begun.elapsed());
+        self.form.end(&mut line, after);
         self.file.write_all(&line)?;
         self.file.flush()
     }
