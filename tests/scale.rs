@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wstests::net::uninterrupted;
 use wstests::{Client, Pending, Process, Rng, Server, Wire, app, net};
 
 const IDLE: usize = 10_000;
@@ -32,7 +33,7 @@ fn idle(server: &Server, seed: u64) -> Pending {
     let (mut stream, mut head) = (pending.stream(), [0; 1024]);
     let mut got = 0;
     while !head[..got].ends_with(b"\r\n\r\n") {
-        let n = stream.read(&mut head[got..]).unwrap();
+        let n = uninterrupted(|| stream.read(&mut head[got..])).unwrap();
         assert!(n > 0, "the connection has ended: {}", String::from_utf8_lossy(&head[..got]));
         got += n;
     }

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
 
+use wstests::net::uninterrupted;
 use wstests::{Client, Mode, Scratch, Server, TIMEOUT, Wire, http, wait};
 
 use crate::common::{Rig, Target, refuses, start, talk};
@@ -146,8 +147,8 @@ fn a_client_that_sends_nothing_is_dropped() {
     // Neither delays another.
     let (mut client, target) = rig.connect(Wire::Rfc6455);
     talk(&mut client, &target);
-    assert_eq!((&silent).read(&mut [0]).unwrap(), 0);
-    assert_eq!(slow.read(&mut [0]).unwrap(), 0);
+    assert_eq!(uninterrupted(|| (&silent).read(&mut [0])).unwrap(), 0);
+    assert_eq!(uninterrupted(|| slow.read(&mut [0])).unwrap(), 0);
     talk(&mut client, &target);
     refuses(&["--handshake-timeout", "soon", "1", "a:1"], 2, &["--handshake-timeout", "soon"]);
 }
@@ -161,7 +162,7 @@ fn a_probe_is_not_logged() {
         let mut polite = TcpStream::connect(rig.proxy.addr()).unwrap();
         polite.shutdown(std::net::Shutdown::Write).unwrap();
         polite.set_read_timeout(Some(TIMEOUT)).unwrap();
-        assert_eq!(polite.read(&mut [0]).unwrap(), 0);
+        assert_eq!(uninterrupted(|| polite.read(&mut [0])).unwrap(), 0);
         let mut log = String::new();
         for _ in 0..told {
             log.push_str(&rig.proxy.stderr_until("no request"));

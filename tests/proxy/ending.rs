@@ -5,6 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use wstests::net::uninterrupted;
 use wstests::{Client, End, Mode, Rng, Scratch, Server, TIMEOUT, Wire, http, proxy, wait};
 
 use crate::common::{Rig, Target, closed, refuses, start, talk};
@@ -125,7 +126,7 @@ fn systemd_is_told_how_far_it_is() {
     socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let told = || {
         let mut state = [0; 256];
-        let len = socket.recv(&mut state).unwrap();
+        let len = uninterrupted(|| socket.recv(&mut state)).unwrap();
         String::from_utf8_lossy(&state[..len]).into_owned()
     };
     let addr = target.addr();

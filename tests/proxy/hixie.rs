@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Command;
 
+use wstests::net::uninterrupted;
 use wstests::{Mode, Server, script};
 
 use crate::common::Rig;
@@ -29,7 +30,7 @@ pub fn chat(rig: &Rig, port: u16, version: &str, cafile: Option<&str>) {
         assert_eq!(client.stdout_line() + "\n", line);
     }
     client.close_stdin();
-    assert_eq!(target.read(&mut [0]).unwrap(), 0);
+    assert_eq!(uninterrupted(|| target.read(&mut [0])).unwrap(), 0);
     drop(target);
     assert_eq!(client.stdout_line(), "closed");
     assert!(client.wait().success());

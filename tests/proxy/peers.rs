@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Output};
 
+use wstests::net::uninterrupted;
 use wstests::{Mode, Server, Shim, Wire, script};
 
 use crate::common::{Rig, start};
@@ -34,7 +35,7 @@ fn told(output: Output) -> [String; 3] {
 fn echo(mut target: TcpStream) {
     let mut chunk = vec![0; 1 << 16];
     loop {
-        match target.read(&mut chunk).unwrap() {
+        match uninterrupted(|| target.read(&mut chunk)).unwrap() {
             0 => return,
             count => target.write_all(&chunk[..count]).unwrap(),
         }
@@ -88,7 +89,7 @@ fn the_websockets_of_python_are_told_how_the_target_ended() {
     ended(client, "last words\n1000\n");
 
     let (client, target) = started(&rig, "get");
-    target.peek(&mut [0]).unwrap();
+    uninterrupted(|| target.peek(&mut [0])).unwrap();
     // Unread bytes make this a reset.
     drop(target);
     ended(client, "\n1011\n");

@@ -6,6 +6,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::Duration;
 
+use wstests::net::uninterrupted;
 use wstests::{Client, Rng, Wire};
 
 use crate::common::{Rig, closed};
@@ -108,7 +109,7 @@ fn a_target_that_fails_is_a_close_1011() {
     let rig = Rig::new(&[]);
     let (mut client, target) = rig.connect(Wire::Rfc6455);
     client.send(b"unread");
-    target.peek(&mut [0]).unwrap();
+    uninterrupted(|| target.peek(&mut [0])).unwrap();
     // Unread bytes make this a reset.
     drop(target);
     assert_eq!(client.read_to_end(), b"");

@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
+use wstests::net::uninterrupted;
 use wstests::{Client, Rng, Scratch, TIMEOUT, Wire, wait};
 
 use crate::common::{Rig, Target, refuses, run, start, talk};
@@ -212,7 +213,7 @@ fn syslog_gets_the_lines_over_a_unix_socket_and_udp() {
     udp.set_read_timeout(Some(TIMEOUT)).unwrap();
     let receive = |over_udp: bool| {
         let mut message = [0; 2048];
-        let len = if over_udp { udp.recv(&mut message) } else { unix.recv(&mut message) }.unwrap();
+        let len = uninterrupted(|| if over_udp { udp.recv(&mut message) } else { unix.recv(&mut message) }).unwrap();
         String::from_utf8(message[..len].to_vec()).unwrap()
     };
     for (server, over_udp) in

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
+use wstests::net::uninterrupted;
 use wstests::{Client, Scratch, TIMEOUT, Wire};
 
 use crate::common::Rig;
@@ -43,7 +44,7 @@ impl Kept {
     }
 
     fn ends(mut self) -> bool {
-        self.stream.read(&mut [0]).unwrap() == 0
+        uninterrupted(|| self.stream.read(&mut [0])).unwrap() == 0
     }
 }
 

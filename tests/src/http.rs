@@ -3,6 +3,7 @@
 use std::io::{self, Read as _};
 use std::net::{TcpStream, ToSocketAddrs};
 
+use crate::net::uninterrupted;
 use crate::reader::ends_with_reset;
 use crate::{Client, Wire};
 
@@ -87,7 +88,7 @@ pub(crate) fn read_head(mut stream: &TcpStream) -> io::Result<(Vec<u8>, Vec<u8>)
             let rest = bytes.split_off(end + 4);
             return Ok((bytes, rest));
         }
-        let n = stream.read(&mut piece)?;
+        let n = uninterrupted(|| stream.read(&mut piece))?;
         check(n > 0, || format!("the connection ended in the reply: {:?}", String::from_utf8_lossy(&bytes)))?;
         bytes.extend_from_slice(&piece[..n]);
     }
@@ -99,4 +100,44 @@ pub(crate) fn invalid(what: String) -> io::Error {
 
 pub(crate) fn check(holds: bool, what: impl FnOnce() -> String) -> io::Result<()> {
     if holds { Ok(()) } else { Err(invalid(what())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::os::unix::thread::JoinHandleExt as _;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::TIMEOUT;
+
+    static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn count(_: libc::c_int) {
+        SIGNALS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_signal_does_not_end_the_wait_for_a_reply() {
+        // SAFETY: the handler only counts; `sigaction` is valid when zeroed: no flags, and SA_RESTART is one.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = count as *const () as usize;
+            assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()), 0);
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let reader = thread::spawn(move || read_head(&client));
+        // Most of so many find the reader waiting.
+        while SIGNALS.load(Ordering::Relaxed) < 1000 && !reader.is_finished() {
+            // SAFETY: the thread has not been joined, so its handle is good.
+            unsafe { libc::pthread_kill(reader.as_pthread_t(), libc::SIGUSR1) };
+        }
+        server.write_all(b"HTTP/1.1 200 OK\r\n\r\nrest").unwrap();
+        assert_eq!(reader.join().unwrap().unwrap(), (b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), b"rest".to_vec()));
+    }
 }

@@ -1,7 +1,7 @@
 //! The kernel's side: who listens, which ports are free, how many descriptors there may be.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
@@ -90,7 +90,22 @@ pub fn raise_descriptor_limit() {
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: `limit` holds the limits just read and lives across the call.
     let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
-    assert!(got == 0 && set == 0, "RLIMIT_NOFILE: {}", std::io::Error::last_os_error());
+    assert!(got == 0 && set == 0, "RLIMIT_NOFILE: {}", io::Error::last_os_error());
+}
+
+/// Makes `call` again whenever a signal has ended it. A read(2) with a timeout is not restarted, whatever the signal, see
+/// signal(7); and one that this process ignores ends it too: `pthread_create` blocks all signals for a moment, and a SIGCHLD
+/// that is blocked in the first thread goes to another.
+///
+/// # Errors
+/// Those of `call`.
+pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 /// How many bytes that were written the other side's kernel does not have yet: SIOCOUTQ of tcp(7).
@@ -102,7 +117,7 @@ pub fn unacknowledged(stream: &TcpStream) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: `count` is valid for writing and lives across the call; the descriptor is open.
     let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    assert!(result == 0, "SIOCOUTQ: {}", std::io::Error::last_os_error());
+    assert!(result == 0, "SIOCOUTQ: {}", io::Error::last_os_error());
     usize::try_from(count).unwrap_or_default()
 }
 
@@ -123,7 +138,7 @@ pub fn reset_on_close(stream: &TcpStream) {
             size_of::<libc::linger>() as libc::socklen_t,
         )
     };
-    assert_eq!(result, 0, "SO_LINGER: {}", std::io::Error::last_os_error());
+    assert_eq!(result, 0, "SO_LINGER: {}", io::Error::last_os_error());
 }
 
 /// Whether a program could bind `port` without SO_REUSEADDR: std's listeners set it and would not notice the remains of
@@ -137,7 +152,7 @@ fn is_free(port: u16) -> bool {
     };
     // SAFETY: plain system call.
     let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    assert!(fd >= 0, "socket: {}", std::io::Error::last_os_error());
+    assert!(fd >= 0, "socket: {}", io::Error::last_os_error());
     // SAFETY: socket(2) has just made the descriptor and nobody else knows it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: `address` is a socket address of the given size and lives across the call.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use crate::net::uninterrupted;
 use crate::{Client, Reader, Wire, Writer};
 
 /// A listener on a free port of 127.0.0.1. Accepts until it is dropped; connections end with their clients.
@@ -67,7 +68,7 @@ fn pump(tcp: TcpStream, server: SocketAddr, wire: Wire) -> io::Result<()> {
 fn forward(mut tcp: TcpStream, mut writer: Writer) {
     let mut bytes = vec![0; 65_536];
     loop {
-        match tcp.read(&mut bytes) {
+        match uninterrupted(|| tcp.read(&mut bytes)) {
             Ok(n) if n > 0 => {
                 if writer.try_send(&bytes[..n]).is_err() {
                     break;
