@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, SupportedCipherSuite, SupportedProtocolVersion};
 
@@ -83,7 +83,7 @@ pub struct UnknownCipher(String);
 
 impl fmt::Display for UnknownCipher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = ring::ALL_CIPHER_SUITES.iter().map(|suite| name(suite)).collect();
+        let names: Vec<_> = aws_lc_rs::ALL_CIPHER_SUITES.iter().map(|suite| name(suite)).collect();
         write!(f, "{:?} is none of {}", self.0, names.join(":"))
     }
 }
@@ -111,7 +111,7 @@ impl fmt::Display for Ciphers {
 
 impl Ciphers {
     pub(super) fn provider(&self) -> CryptoProvider {
-        let mut provider = ring::default_provider();
+        let mut provider = aws_lc_rs::default_provider();
         if !self.suites.is_empty() {
             provider.cipher_suites.clone_from(&self.suites);
         }
@@ -121,7 +121,7 @@ impl Ciphers {
 
 /// A suite by the name of the IANA registry or that of OpenSSL.
 fn find(wanted: &str) -> Option<SupportedCipherSuite> {
-    ring::ALL_CIPHER_SUITES.iter().copied().find(|suite| {
+    aws_lc_rs::ALL_CIPHER_SUITES.iter().copied().find(|suite| {
         let iana = format!("{:?}", suite.suite()).replace("TLS13_", "TLS_");
         wanted.eq_ignore_ascii_case(&iana) || wanted.eq_ignore_ascii_case(name(suite))
     })
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn every_suite_has_both_names() {
-        for suite in ring::ALL_CIPHER_SUITES {
+        for suite in aws_lc_rs::ALL_CIPHER_SUITES {
             assert_ne!(name(suite), "?");
             assert_eq!(find(name(suite)).map(|suite| suite.suite()), Some(suite.suite()));
         }
