@@ -52,13 +52,19 @@ pub fn unpacked(package: &str) -> PathBuf {
     path
 }
 
-/// A built example server, by its name.
+/// A built example server, by its name: of the tests' own profile, since it is not what users run.
 ///
 /// # Panics
 /// If it is not there.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
-    artefact(&format!("WSWRAP_{}", name.to_uppercase()), name, "wsexamples")
+    let path = profile_directory().join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing: build it with `cargo build -p wsexamples` (scripts/test does)",
+        path.display()
+    );
+    path
 }
 
 /// A script of `tests/apps`, by its file name.
