@@ -1,4 +1,4 @@
-//! The benchmark of the library: a program with it against the same program without it.
+//! The benchmark: a program with the library or behind the proxy against the same program without it.
 //!
 //! `wsbench [wrap|bridge|proxy] [--quick] [--noise] [FILTER]...` prints one line a measure; `docs/performance.md` tells how
 //! each is taken. The exit status is 0 when everything ran, whatever the figures are.
@@ -151,6 +151,7 @@ impl Table {
                         peers.push(report::figure(measure, &pairs));
                         println!("{}", report::line(&format!("  {}", kind.name()), measure, &pairs).0);
                     }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => println!("  {}: no answer", kind.name()),
                     Err(error) => println!("  {}: {error}", kind.name()),
                 }
             }
