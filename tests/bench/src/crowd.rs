@@ -12,15 +12,17 @@ use crate::link::Link;
 use crate::measure::{Rig, Side};
 use crate::server::{App, Server, Site};
 use crate::sys;
+use crate::wire::Wire;
 
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 16;
 
 const MIB: usize = 1 << 20;
 
-/// One unit is a MiB on each connection.
+/// One unit is a MiB on each connection. Every run has connections of its own: it is chance which thread of the proxy has how
+/// many of them.
 pub struct Crowd {
-    _server: Server,
-    links: Vec<Link>,
+    server: Server,
+    wire: Wire,
     /// A MiB of payload as it goes over the wire, or within TLS.
     frames: Vec<u8>,
     /// The client's threads may use all.
@@ -28,12 +30,11 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Opens the connections.
+    /// Prepares what every connection sends.
     pub fn rig(site: &Site, side: Side) -> io::Result<Box<dyn Rig>> {
         let server = Server::start(site, App::Forking, side)?;
-        let links = (0..CONNECTIONS).map(|_| Link::open(server.at(), side.wire)).collect::<io::Result<_>>()?;
         let frames = side.wire.frames(&command::pattern().repeat(MIB / CHUNK), CHUNK);
-        Ok(Box::new(Self { _server: server, links, frames, cpus: site.cpus.clone() }))
+        Ok(Box::new(Self { server, wire: side.wire, frames, cpus: site.cpus.clone() }))
     }
 }
 
@@ -41,7 +42,8 @@ impl Rig for Crowd {
     fn run(&mut self, count: u64) -> io::Result<f64> {
         let bytes = count * MIB as u64;
         let mut work = Vec::new();
-        for link in &mut self.links {
+        for _ in 0..CONNECTIONS {
+            let link = Link::open(self.server.at(), self.wire)?;
             let announce = link.wire().frames(&Command::Sink(bytes).bytes(), CHUNK);
             let mut blocks = vec![Cow::Owned(link.seal(&announce)?.into_owned())];
             for _ in 0..count {
@@ -57,7 +59,7 @@ impl Rig for Crowd {
                 .map(|(link, blocks)| {
                     scope.spawn(move || {
                         sys::pin(0, cpus)?;
-                        send(link, &blocks, bytes)
+                        send(&link, &blocks, bytes)
                     })
                 })
                 .collect();
@@ -73,7 +75,7 @@ impl Rig for Crowd {
 }
 
 /// Sends all and waits until the server has counted it.
-fn send(link: &mut Link, blocks: &[Cow<[u8]>], bytes: u64) -> io::Result<()> {
+fn send(link: &Link, blocks: &[Cow<[u8]>], bytes: u64) -> io::Result<()> {
     for block in blocks {
         link.put(block)?;
     }

@@ -255,7 +255,7 @@ pub const PROXY: [(Measure, f64); 9] = [
 
 /// What is measured of the proxy on all CPUs, against the same on one.
 pub const CPUS: [Measure; 1] = [Measure {
-    name: "TLS upload, 8 connections",
+    name: "TLS upload, 16 connections",
     unit: "MiB/s",
     wire: Wire::Wss,
     place: Place::Anywhere,
