@@ -18,6 +18,8 @@ struct way {
  * expensive to get and to give back. An event that was under way when it ended then finds nothing to do. */
 struct pair {
     int fd[2];
+    /* Whether the end of one side has been announced. */
+    int ending;
     struct pair *next;
     struct way way[2];
 };
@@ -46,8 +48,8 @@ static int flush(struct way *way, int to)
 }
 
 /* Moves what there is. 0 if the connection has failed. Both descriptors are watched edge-triggered, so it goes on until the
- * source is empty, which a short read shows as well (epoll(7)), or the sink is full. */
-static int move(struct way *way, int from, int to)
+ * source is empty, which a short read shows as well (epoll(7)) unless an end is announced, or the sink is full. */
+static int move(struct way *way, int from, int to, int ending)
 {
     for (;;) {
         ssize_t got;
@@ -64,16 +66,17 @@ static int move(struct way *way, int from, int to)
             way->ended = 1;
             shutdown(to, SHUT_WR);
         }
-        if (got < CHUNK)
+        if (got < CHUNK && !ending)
             return flush(way, to) || errno == EAGAIN;
     }
 }
 
-static void serve(struct pair *p)
+static void serve(struct pair *p, uint32_t events)
 {
     if (p->fd[0] < 0)
         return;
-    if (!move(&p->way[0], p->fd[0], p->fd[1]) || !move(&p->way[1], p->fd[1], p->fd[0]) ||
+    p->ending |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    if (!move(&p->way[0], p->fd[0], p->fd[1], p->ending) || !move(&p->way[1], p->fd[1], p->fd[0], p->ending) ||
         (p->way[0].ended && p->way[1].ended))
         drop(p);
 }
@@ -95,7 +98,8 @@ static int dial(uint16_t port)
 
 static void watch(int epoll, struct pair *p)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = p};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p};
+    p->ending = 0;
     for (int i = 0; i < 2; i++) {
         no_delay(p->fd[i]);
         p->way[i].from = p->way[i].to = 0;
@@ -144,7 +148,7 @@ int main(int argc, char **argv)
             die("epoll_wait");
         for (int i = 0; i < count; i++) {
             if (events[i].data.ptr)
-                serve(events[i].data.ptr);
+                serve(events[i].data.ptr, events[i].events);
             else
                 welcome(epoll, door, (uint16_t)atoi(argv[2]));
         }

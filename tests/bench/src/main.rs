@@ -172,7 +172,7 @@ impl Table {
             return Ok(None);
         }
         let kind = Kind::Relay;
-        let pairs = measure.take(&self.site, self.few(), [By::Nothing, By::Proxy(kind)])?;
+        let pairs = self.take(measure, [By::Nothing, By::Proxy(kind)])?;
         println!("{}", report::line(&format!("  {}", kind.name()), measure, &pairs).0);
         Ok(Some(report::figure(measure, &pairs)))
     }
@@ -189,8 +189,8 @@ impl Table {
         measure.take(&self.site, self.effort, sides).map_err(named)
     }
 
-    /// What those are measured with that ours is compared with.
+    /// What peers are measured with. Fewer pairs than these say nothing.
     fn few(&self) -> Effort {
-        Effort { pairs: self.effort.pairs / 5, ..self.effort }
+        Effort { pairs: (self.effort.pairs / 5).max(9), ..self.effort }
     }
 }
