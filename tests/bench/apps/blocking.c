@@ -1,4 +1,4 @@
-/* A blocking server: one connection at a time, told by commands what to do.
+/* A blocking server: one connection at a time, or a process for each, told by commands what to do.
  *
  * A command is two 64-bit numbers in the machine's byte order: what, and how much of it. The other end of the
  * conversation is src/command.rs.
@@ -148,7 +148,8 @@ static void hand_on(int fd)
     die("execl");
 }
 
-/* `blocking`, `blocking exec`, which executes itself for its first connection, and `blocking serve`, which gets that. */
+/* `blocking`, one connection after the other; `blocking fork`, a child for each; `blocking exec`, which executes itself for
+ * its first connection, and `blocking serve`, which gets that. */
 int main(int argc, char **argv)
 {
     const char *way = argc > 1 ? argv[1] : "";
@@ -161,7 +162,9 @@ int main(int argc, char **argv)
             ;
         return 0;
     }
-    door = listener(0);
+    if (strcmp(way, "fork") == 0)
+        signal(SIGCHLD, SIG_IGN);
+    door = listener(0, 0);
     for (;;) {
         int fd = accept(door, NULL, NULL);
         if (fd < 0)
@@ -169,8 +172,12 @@ int main(int argc, char **argv)
         no_delay(fd);
         if (strcmp(way, "exec") == 0)
             hand_on(fd);
-        while (obey(fd))
-            ;
+        if (strcmp(way, "fork") != 0 || fork() == 0) {
+            while (obey(fd))
+                ;
+            if (strcmp(way, "fork") == 0)
+                return 0;
+        }
         close(fd);
     }
 }

@@ -1,4 +1,4 @@
-/* What both benchmark servers share: a listener on a port of the kernel's choice, told on stdout. */
+/* What the programs of the benchmark share: a listener, whose port is told on stdout. */
 #ifndef WSBENCH_COMMON_H
 #define WSBENCH_COMMON_H
 
@@ -24,11 +24,11 @@ static inline void die(const char *what)
     exit(1);
 }
 
-/* Listens on a loopback port, prints the port, and ties the server's life to its parent's. */
-static inline int listener(int flags)
+/* Listens on a loopback port, 0 for one of the kernel's choice, prints the port, and ties the server's life to its parent's. */
+static inline int listener(int flags, uint16_t port)
 {
     struct rlimit files;
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof at;
     int fd;
 

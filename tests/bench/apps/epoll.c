@@ -95,7 +95,7 @@ static void go_on(struct connection *c)
 int main(void)
 {
     struct epoll_event events[EVENTS];
-    struct connection door = {.fd = listener(SOCK_NONBLOCK)};
+    struct connection door = {.fd = listener(SOCK_NONBLOCK, 0)};
 
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0)

@@ -1,6 +1,6 @@
 //! The time that 64 bytes take to the server and back, the median in microseconds, against both servers.
 
-use std::io::{self, Read};
+use std::io;
 use std::time::Instant;
 
 use crate::command::Command;
@@ -48,7 +48,7 @@ pub fn message(link: &Link) -> (Vec<u8>, Vec<u8>) {
 
 /// Waits for one whole answer, which `buffer` has the size of.
 pub fn expect(link: &Link, buffer: &mut [u8], answer: &[u8]) -> io::Result<()> {
-    link.stream().read_exact(buffer)?;
+    link.read_exact(buffer)?;
     if buffer != answer {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "echo: something else came back"));
     }

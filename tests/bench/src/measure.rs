@@ -1,6 +1,7 @@
 //! How a measure is taken: the same work by two servers in turn, and the ratio of each pair.
 
 use std::io;
+use std::slice;
 use std::time::Instant;
 
 use crate::proxies::Kind;
@@ -18,6 +19,17 @@ pub struct Side {
     pub place: Place,
 }
 
+impl Side {
+    /// What speaks plain TCP itself has a plain client.
+    fn new(by: By, measure: &Measure) -> Self {
+        let wire = match by {
+            By::Nothing | By::Proxy(Kind::Relay) => Wire::Plain,
+            By::Library | By::Companion | By::Proxy(_) => measure.wire,
+        };
+        Self { by, wire, place: measure.place }
+    }
+}
+
 /// What stands between the client and the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
@@ -31,10 +43,10 @@ pub enum By {
     Proxy(Kind),
 }
 
-/// Where a server runs, seen from its client. With one CPU there is no choice.
+/// Where a server runs, and a proxy in front of it, seen from their client, which has the first CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// On a CPU of its own: for work that both do at the same time.
+    /// On a CPU of its own: for work that both do at the same time. A proxy has the CPUs that are left, or any if none is.
     Apart,
     /// On the client's CPU: for work that they do in turn. Waking another CPU costs more than all the rest, and
     /// never the same.
@@ -43,13 +55,33 @@ pub enum Place {
     Anywhere,
 }
 
+impl Place {
+    /// Those of `cpus` that the server may use. With one CPU there is no choice.
+    pub fn of_server(self, cpus: &[usize]) -> &[usize] {
+        match (self, cpus) {
+            (Self::Together, [first, ..]) => slice::from_ref(first),
+            (Self::Apart, [_, second, ..]) => slice::from_ref(second),
+            (Self::Together | Self::Apart | Self::Anywhere, all) => all,
+        }
+    }
+
+    /// Those of `cpus` that a proxy in front of the server may use.
+    pub fn of_proxy(self, cpus: &[usize]) -> &[usize] {
+        match (self, cpus) {
+            (Self::Together, [first, ..]) => slice::from_ref(first),
+            (Self::Apart, [_, _, others @ ..]) if !others.is_empty() => others,
+            (Self::Together | Self::Apart | Self::Anywhere, all) => all,
+        }
+    }
+}
+
 /// One server and its client, ready to work.
 pub trait Rig {
     /// Does `count` units of work and returns the figure, in the measure's unit. Any doubt about what the server
     /// did is an error.
     fn run(&mut self, count: u64) -> io::Result<f64>;
 
-    /// The server whose CPU time the work costs; none if that says nothing.
+    /// The server whose CPU time, with that of what stands in front of it, the work costs; none if that says nothing.
     fn server(&self) -> Option<&Server>;
 }
 
@@ -65,9 +97,9 @@ pub enum Amount {
 /// What is to be reached. Each is about the median over all pairs.
 #[derive(Clone, Copy, Debug)]
 pub enum Target {
-    /// wrapped / bare at least.
+    /// wrapped / bare at least; 0 if the ratio is only shown.
     AtLeast(f64),
-    /// wrapped / bare at most.
+    /// wrapped / bare at most; infinite if the ratio is only shown.
     AtMost(f64),
     /// wrapped - bare at most, in the measure's unit.
     More(f64),
@@ -107,7 +139,7 @@ pub struct Effort {
 pub struct Sample {
     /// The figure, in the measure's unit.
     pub value: f64,
-    /// CPU seconds of the server, if they say something.
+    /// CPU seconds of the server and its front, if they say something.
     pub cpu: Option<f64>,
     seconds: f64,
 }
@@ -122,14 +154,10 @@ pub struct Pair {
 }
 
 impl Measure {
-    /// Takes all pairs, bare and wrapped in turn, after one pair that warms up and does not count.
-    pub fn take(&self, site: &Site, effort: Effort, by: By) -> io::Result<Vec<Pair>> {
-        let first = match by {
-            // What a bridged connection costs is told against one in place, which has the same frames.
-            By::Companion => Side { by: By::Library, wire: self.wire, place: self.place },
-            By::Nothing | By::Library | By::Proxy(_) => Side { by: By::Nothing, wire: Wire::Plain, place: self.place },
-        };
-        let other = if effort.noise { first } else { Side { by, wire: self.wire, place: self.place } };
+    /// Takes all pairs of two sides, the bare one first, in turn, after one pair that warms up and does not count.
+    pub fn take(&self, site: &Site, effort: Effort, [first, other]: [By; 2]) -> io::Result<Vec<Pair>> {
+        let first = Side::new(first, self);
+        let other = if effort.noise { first } else { Side::new(other, self) };
         let mut bare = (self.rig)(site, first)?;
         let mut wrapped = (self.rig)(site, other)?;
         let count = match self.amount {
@@ -170,9 +198,25 @@ fn calibrate(rig: &mut dyn Rig, mut count: u64, seconds: f64) -> io::Result<u64>
 }
 
 fn sample(rig: &mut dyn Rig, count: u64) -> io::Result<Sample> {
-    let cpu = |rig: &dyn Rig| rig.server().map(Server::cpu_seconds).transpose();
+    let cpu = |rig: &dyn Rig| rig.server().map_or(Ok(None), Server::cpu_seconds);
     let (before, start) = (cpu(rig)?, Instant::now());
     let value = rig.run(count)?;
     let (seconds, after) = (start.elapsed().as_secs_f64(), cpu(rig)?);
     Ok(Sample { value, cpu: after.zip(before).map(|(after, before)| after - before), seconds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    #[test]
+    fn places_with_one_cpu_two_and_four() {
+        let [one, two, four] = [&[3][..], &[3, 5], &[3, 5, 6, 7]];
+        assert_eq!([one, two, four].map(|cpus| Place::Together.of_server(cpus)), [&[3], &[3], &[3]]);
+        assert_eq!([one, two, four].map(|cpus| Place::Together.of_proxy(cpus)), [&[3], &[3], &[3]]);
+        assert_eq!([one, two, four].map(|cpus| Place::Apart.of_server(cpus)), [&[3], &[5], &[5]]);
+        assert_eq!([one, two, four].map(|cpus| Place::Apart.of_proxy(cpus)), [one, two, &[6, 7]]);
+        assert_eq!([one, two, four].map(|cpus| Place::Anywhere.of_server(cpus)), [one, two, four]);
+        assert_eq!([one, two, four].map(|cpus| Place::Anywhere.of_proxy(cpus)), [one, two, four]);
+    }
 }

@@ -1,5 +1,5 @@
 //! Memory of the event-driven server for each idle connection, in bytes: how much its proportional set size
-//! grows over all of them. What the kernel holds for a socket is the same on both sides and not in it.
+//! grows over all of them. Behind a proxy it is the proxy's. What the kernel holds for a socket is the same on both sides and not in it.
 
 use std::io;
 
@@ -23,11 +23,19 @@ impl Memory {
     /// A connection that has carried a message each way, and is idle from then on.
     fn idle(&self, server: &Server) -> io::Result<Link> {
         let link = Link::open(server.at(), self.side.wire)?;
-        let (ask, answer) = echo::message(&link);
-        link.write(&ask)?;
-        echo::expect(&link, &mut vec![0; answer.len()], &answer)?;
+        ask(&link)?;
+        answered(&link)?;
         Ok(link)
     }
+}
+
+fn ask(link: &Link) -> io::Result<()> {
+    link.write(&echo::message(link).0)
+}
+
+fn answered(link: &Link) -> io::Result<()> {
+    let (_, answer) = echo::message(link);
+    echo::expect(link, &mut vec![0; answer.len()], &answer)
 }
 
 impl Rig for Memory {
@@ -36,8 +44,11 @@ impl Rig for Memory {
         // The first connection brings what is made once, and stays.
         let _first = self.idle(&server)?;
         let before = server.memory()?;
-        let links = (0..count).map(|_| self.idle(&server)).collect::<io::Result<Vec<_>>>()?;
+        let links = (0..self.site.connections(count)).map(|_| self.idle(&server)).collect::<io::Result<Vec<_>>>()?;
         let after = server.memory()?;
+        // All are open at the same time, and all answer.
+        links.iter().try_for_each(ask)?;
+        links.iter().try_for_each(answered)?;
         Ok((after - before) / links.len() as f64)
     }
 

@@ -34,8 +34,8 @@ impl Target {
 
     fn words(self) -> String {
         match self {
+            Self::AtLeast(0.0) | Self::AtMost(f64::INFINITY) => String::from("-"),
             Self::AtLeast(least) => format!(">= {least:.2}"),
-            Self::AtMost(most) if most.is_infinite() => String::from("-"),
             Self::AtMost(most) => format!("<= {most:.2}"),
             Self::More(most) => format!("<= {most:+.0}"),
         }
@@ -51,7 +51,7 @@ impl Target {
 }
 
 /// The head of the table.
-pub fn head(first: &str, other: &str) -> String {
+pub fn head([first, other]: [&str; 2]) -> String {
     let line = format!(
         "{:<28} {:>9} {:>9} {:<6} {:>7} {:>13} {:>5}  {:>8}",
         "measure", first, other, "unit", "ratio", "middle half", "cpu", "target"
@@ -94,18 +94,24 @@ pub fn figure(measure: &Measure, pairs: &[Pair]) -> f64 {
     median(&mut pairs.iter().map(|pair| target.figure(pair.bare.value, pair.wrapped.value)).collect::<Vec<_>>())
 }
 
+/// How many times better than `theirs` `ours` is.
+fn times(measure: &Measure, ours: f64, theirs: f64) -> f64 {
+    match measure.target {
+        Target::AtLeast(_) => ours / theirs,
+        Target::AtMost(_) | Target::More(_) => theirs / ours,
+    }
+}
+
+/// How `ours` stands beside the plain relay, where there is one.
+pub fn beside_relay(measure: &Measure, ours: f64, relay: Option<f64>) -> String {
+    relay.map_or(String::new(), |relay| format!("  {:.2} x the plain relay", times(measure, ours, relay)))
+}
+
 /// How `ours` stands beside the best of `peers`, and whether it is `factor` times better.
 pub fn beside(measure: &Measure, ours: f64, peers: &[f64], factor: f64) -> (String, bool) {
-    let best = match measure.target {
-        Target::AtLeast(_) => peers.iter().copied().reduce(f64::max),
-        Target::AtMost(_) | Target::More(_) => peers.iter().copied().reduce(f64::min),
-    };
-    let Some(best) = best else { return (String::new(), true) };
-    let times = match measure.target {
-        Target::AtLeast(_) => ours / best,
-        Target::AtMost(_) | Target::More(_) => best / ours,
-    };
-    (format!("  {times:.2} x the best peer (>= {factor:.1})"), times >= factor)
+    let least = peers.iter().map(|peer| times(measure, ours, *peer)).reduce(f64::min);
+    let Some(least) = least else { return (String::new(), true) };
+    (format!("  {least:.2} x the best peer (>= {factor:.1})"), least >= factor)
 }
 
 fn three_digits(value: f64) -> String {

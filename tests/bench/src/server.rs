@@ -6,9 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-use crate::measure::{By, Place, Side};
+use crate::measure::{By, Side};
 use crate::proxies::Front;
 use crate::sys;
+use crate::tls::Pair;
+use crate::wire::Wire;
 
 /// The environment of the library: what the caller's shell holds must not change a measurement.
 const VARIABLES: [&str; 8] = [
@@ -22,11 +24,16 @@ const VARIABLES: [&str; 8] = [
     "WSWRAP_COMPANION",
 ];
 
-/// The two programs.
+/// Files that a process may have open besides those of its connections.
+const OTHERS: u64 = 100;
+
+/// The programs.
 #[derive(Clone, Copy, Debug)]
 pub enum App {
     /// `apps/blocking.c`
     Blocking,
+    /// The same, with a process for each connection.
+    Forking,
     /// `apps/epoll.c`
     Epoll,
 }
@@ -37,13 +44,16 @@ pub struct Site {
     blocking: PathBuf,
     epoll: PathBuf,
     library: PathBuf,
+    pair: Pair,
     /// Those that this process may use.
     pub cpus: Vec<usize>,
+    /// How many files a process may have open.
+    files: u64,
 }
 
 impl Site {
-    /// Compiles the servers, and puts this process on the first CPU it may use.
-    /// The library is the one beside the benchmark's own executable; without it: `NotFound`.
+    /// Compiles the programs, makes a certificate, lets this process and its children open as many files as they may, and
+    /// puts it on the first CPU it may use. The library is the one beside the benchmark's own executable; without it: `NotFound`.
     pub fn prepare() -> io::Result<Self> {
         let own = std::env::current_exe()?;
         let beside = own.parent().unwrap_or(Path::new("."));
@@ -54,11 +64,20 @@ impl Site {
         }
         let apps = beside.join("wsbench-apps");
         std::fs::create_dir_all(&apps)?;
-        let cpus = sys::cpus()?;
+        let pair = Pair::make(&apps)?;
+        let (cpus, files) = (sys::cpus()?, sys::raise_file_limit()?);
         if let Some(client) = cpus.first() {
             sys::pin(0, &[*client])?;
         }
-        Ok(Self { blocking: compile(&apps, "blocking")?, epoll: compile(&apps, "epoll")?, library, cpus })
+        // It is found there by its name.
+        compile(&apps, "relay")?;
+        let (blocking, epoll) = (compile(&apps, "blocking")?, compile(&apps, "epoll")?);
+        Ok(Self { blocking, epoll, library, pair, cpus, files })
+    }
+
+    /// `wanted` connections, or as many as a proxy can hold, which has two files open for each.
+    pub fn connections(&self, wanted: u64) -> u64 {
+        wanted.min(self.files.saturating_sub(OTHERS) / 2)
     }
 }
 
@@ -88,7 +107,7 @@ impl Server {
     /// Starts a server, as `side` says, and waits until it listens.
     pub fn start(site: &Site, app: App, side: Side) -> io::Result<Self> {
         let mut command = Command::new(match app {
-            App::Blocking => &site.blocking,
+            App::Blocking | App::Forking => &site.blocking,
             App::Epoll => &site.epoll,
         });
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -97,6 +116,9 @@ impl Server {
         }
         if matches!(side.by, By::Library | By::Companion) {
             command.env("LD_PRELOAD", &site.library);
+        }
+        if matches!(app, App::Forking) {
+            command.arg("fork");
         }
         if side.by == By::Companion {
             command.arg("exec").env("WSWRAP_LOG", "stderr").env("WSWRAP_VERBOSE", "1").stderr(Stdio::piped());
@@ -110,14 +132,10 @@ impl Server {
         }
         let port = line.trim().parse().map_err(|_| io::Error::other("the server did not start"))?;
         server.at.set_port(port);
-        // A child starts on its parent's CPU.
-        match (side.place, site.cpus.get(1)) {
-            (Place::Apart, Some(cpu)) => sys::pin(server.child.id(), &[*cpu])?,
-            (Place::Anywhere, _) => sys::pin(server.child.id(), &site.cpus)?,
-            (Place::Apart, None) | (Place::Together, _) => {}
-        }
+        sys::pin(server.child.id(), side.place.of_server(&site.cpus))?;
         if let By::Proxy(kind) = side.by {
-            server.front = Some(Front::start(kind, server.at, &site.cpus)?);
+            let pair = (side.wire == Wire::Wss).then_some(&site.pair);
+            server.front = Some(Front::start(kind, server.at, side.place.of_proxy(&site.cpus), pair)?);
         }
         Ok(server)
     }
@@ -132,10 +150,18 @@ impl Server {
         self.front.as_ref().map_or(self.child.id(), Front::process)
     }
 
-    /// Seconds of CPU time that its process and its companion, if it has one, have used.
-    pub fn cpu_seconds(&self) -> io::Result<f64> {
+    /// Seconds of CPU time that its process and its companion or its front, if it has one, have used; none if they cannot be
+    /// told.
+    pub fn cpu_seconds(&self) -> io::Result<Option<f64>> {
+        if self.front.as_ref().is_some_and(|front| !front.is_one_process()) {
+            return Ok(None);
+        }
+        let other = match &self.front {
+            Some(front) => Some(front.process()),
+            None => self.companion()?,
+        };
         let own = cpu_seconds(self.child.id())?;
-        Ok(own + self.companion()?.map_or(Ok(0.0), cpu_seconds)?)
+        Ok(Some(own + other.map_or(Ok(0.0), cpu_seconds)?))
     }
 
     /// The companion of its connection, as the log tells.
@@ -171,10 +197,15 @@ impl Drop for Server {
     }
 }
 
-/// Seconds of CPU time, user and system, that the (only) thread of a process has used: the first field of
-/// /proc/PID/schedstat, nanoseconds.
+/// Seconds of CPU time, user and system, that the threads of a process have used: the first fields of
+/// /proc/PID/task/TID/schedstat, nanoseconds.
 fn cpu_seconds(process: u32) -> io::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/schedstat"))?;
-    let spent = stat.split(' ').next().and_then(|field| field.parse::<f64>().ok());
-    spent.map(|nanoseconds| nanoseconds / 1e9).ok_or_else(|| io::Error::other("schedstat"))
+    let mut seconds = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // One of a pool may have ended just now.
+        let Ok(stat) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let spent = stat.split(' ').next().and_then(|field| field.parse::<f64>().ok());
+        seconds += spent.ok_or_else(|| io::Error::other("schedstat"))? / 1e9;
+    }
+    Ok(seconds)
 }

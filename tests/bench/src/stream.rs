@@ -5,8 +5,7 @@
 //! end wherever the kernel was full, have to be looked at. That the stream is where it should be is checked after
 //! every run.
 
-use std::io::{self, Read};
-use std::net::TcpStream;
+use std::io::{self, BufRead};
 use std::time::Instant;
 
 use crate::command::{self, CHUNK, Command, HEADER};
@@ -19,6 +18,9 @@ use crate::sys;
 use crate::wire::Wire;
 
 const MIB: usize = 1 << 20;
+
+/// What a client reads at a time, in bytes.
+const READ: usize = 256 * 1024;
 
 fn doubt(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
@@ -85,13 +87,13 @@ impl Rig for Download {
         let ask = self.link.wire().frames(&command.bytes(), CHUNK);
         let start = Instant::now();
         self.link.write(&ask)?;
-        match self.link.wire() {
-            Wire::Plain if self.how == How::Read => drain(self.link.stream(), bytes)?,
-            Wire::Rfc6455 if self.how == How::Read => drain_rfc6455(self.link.stream(), bytes)?,
-            Wire::Plain | Wire::Rfc6455 => {
+        match (self.link.wire(), self.how) {
+            (Wire::Plain | Wire::Rfc6455, How::Drop | How::DropHeaded) => {
                 sys::discard(self.link.stream(), count * self.wire_mib + in_front)?;
             }
-            Wire::Hixie76 => drain_hixie(self.link.stream(), bytes)?,
+            (Wire::Plain, How::Read) => self.link.buffered(READ, |from| drain(from, bytes))?,
+            (Wire::Rfc6455 | Wire::Wss, _) => self.link.buffered(READ, |from| drain_rfc6455(from, bytes))?,
+            (Wire::Hixie76, _) => self.link.buffered(READ, |from| drain_hixie(from, bytes))?,
         }
         let seconds = start.elapsed().as_secs_f64();
         self.link.send(&Command::Source(CHUNK as u64).bytes())?;
@@ -107,52 +109,49 @@ impl Rig for Download {
 }
 
 /// Reads `count` bytes.
-fn drain(mut from: &TcpStream, count: u64) -> io::Result<()> {
-    let (mut buffer, mut left) = (vec![0; 256 * 1024], count);
-    while left > 0 {
-        let got = from.read(&mut buffer)? as u64;
-        if got == 0 || got > left {
-            return Err(doubt("download: not as long as was asked for"));
-        }
-        left -= got;
+fn drain(from: &mut dyn BufRead, count: u64) -> io::Result<()> {
+    let mut got = 0;
+    while got < count {
+        got += take(from, |_| Ok(()))?;
     }
-    Ok(())
+    exactly(got, count)
 }
 
 /// Reads frames of a server (RFC 6455 section 5.2, not masked) until they have carried `count` bytes.
-fn drain_rfc6455(mut from: &TcpStream, count: u64) -> io::Result<()> {
+fn drain_rfc6455(from: &mut dyn BufRead, count: u64) -> io::Result<()> {
     let mut counter = rfc6455::Counter::default();
-    let mut buffer = vec![0; 256 * 1024];
     while counter.payload() < count || counter.within_frame() {
-        let got = from.read(&mut buffer)?;
-        if got == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let (bytes, _) = buffer.split_at(got);
-        counter.feed(bytes)?;
+        take(from, |bytes| counter.feed(bytes))?;
     }
-    if counter.payload() > count {
-        return Err(doubt("download: more than was asked for"));
-    }
-    Ok(())
+    exactly(counter.payload(), count)
 }
 
 /// Reads hixie frames until they have carried `count` bytes.
-fn drain_hixie(mut from: &TcpStream, count: u64) -> io::Result<()> {
+fn drain_hixie(from: &mut dyn BufRead, count: u64) -> io::Result<()> {
     let (mut counter, mut payload) = (Counter::default(), 0);
-    let mut buffer = vec![0; 256 * 1024];
     while payload < count || counter.within_frame() {
-        let got = from.read(&mut buffer)?;
-        if got == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let (bytes, _) = buffer.split_at(got);
-        payload += counter.feed(bytes)?;
+        take(from, |bytes| {
+            payload += counter.feed(bytes)?;
+            Ok(())
+        })?;
     }
-    if payload > count {
-        return Err(doubt("download: more than was asked for"));
+    exactly(payload, count)
+}
+
+/// Has `look` see what comes next, and returns how much that was.
+fn take(from: &mut dyn BufRead, look: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+    let bytes = from.fill_buf()?;
+    let count = bytes.len();
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(())
+    look(bytes)?;
+    from.consume(count);
+    Ok(count as u64)
+}
+
+fn exactly(got: u64, wanted: u64) -> io::Result<()> {
+    if got == wanted { Ok(()) } else { Err(doubt("download: more than was asked for")) }
 }
 
 /// The client sends prepared frames, a MiB of payload at a time; the server reads 64 KiB at a time. One unit is
@@ -194,10 +193,12 @@ impl Rig for Upload {
     fn run(&mut self, count: u64) -> io::Result<f64> {
         let bytes = count * MIB as u64;
         let announce = self.link.wire().frames(&Command::Sink(bytes).bytes(), CHUNK);
+        let announce = self.link.seal(&announce)?;
+        let blocks = (0..count).map(|_| self.link.seal(&self.frames)).collect::<io::Result<Vec<_>>>()?;
         let start = Instant::now();
-        self.link.write(&announce)?;
-        for _ in 0..count {
-            self.link.write(&self.frames)?;
+        self.link.put(&announce)?;
+        for block in &blocks {
+            self.link.put(block)?;
         }
         let answer = self.link.receive(8)?.0;
         let seconds = start.elapsed().as_secs_f64();

@@ -14,6 +14,8 @@ pub enum Wire {
     Plain,
     /// RFC 6455, binary frames.
     Rfc6455,
+    /// The same over TLS.
+    Wss,
     /// draft-ietf-hybi-thewebsocketprotocol-00, base64 in text frames.
     Hixie76,
 }
@@ -38,7 +40,7 @@ impl Wire {
     pub fn request(self) -> &'static [u8] {
         match self {
             Self::Plain => b"",
-            Self::Rfc6455 => RFC6455_REQUEST.as_bytes(),
+            Self::Rfc6455 | Self::Wss => RFC6455_REQUEST.as_bytes(),
             Self::Hixie76 => HIXIE76_REQUEST.as_bytes(),
         }
     }
@@ -60,7 +62,7 @@ impl Wire {
         }
         let right = match self {
             Self::Hixie76 => answer == HIXIE76_ANSWER.as_bytes(),
-            Self::Plain | Self::Rfc6455 => head.contains(RFC6455_ACCEPT),
+            Self::Plain | Self::Rfc6455 | Self::Wss => head.contains(RFC6455_ACCEPT),
         };
         if !head.starts_with("HTTP/1.1 101 ") || !right {
             return Err(broken(format!("the handshake failed: {head:?}")));
@@ -74,7 +76,7 @@ impl Wire {
         for (number, part) in payload.chunks(size).enumerate() {
             match self {
                 Self::Plain => out.extend_from_slice(part),
-                Self::Rfc6455 => masked_frame(&mut out, part, number),
+                Self::Rfc6455 | Self::Wss => masked_frame(&mut out, part, number),
                 Self::Hixie76 => {
                     out.push(0x00);
                     out.extend_from_slice(STANDARD.encode(part).as_bytes());
@@ -88,7 +90,7 @@ impl Wire {
     /// The one frame in which a server is to send `payload`, which is shorter than 126 bytes; not for hixie.
     pub fn short_reply(self, payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        if self == Self::Rfc6455 {
+        if matches!(self, Self::Rfc6455 | Self::Wss) {
             out.extend([0x82, u8::try_from(payload.len()).unwrap_or(u8::MAX)]);
         }
         out.extend_from_slice(payload);
@@ -108,7 +110,7 @@ impl Wire {
                 from.consume(taken);
                 taken
             }
-            Self::Rfc6455 => read_rfc6455(from, out)?,
+            Self::Rfc6455 | Self::Wss => read_rfc6455(from, out)?,
             Self::Hixie76 => read_hixie(from, out)?,
         };
         if taken == 0 {
