@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::version::TLS13;
@@ -44,8 +44,8 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 /// All servers do the same work: one version, one cipher suite, no session that is resumed.
 static CONFIG: LazyLock<Result<Arc<ClientConfig>, Error>> = LazyLock::new(|| {
-    let suites = vec![ring::cipher_suite::TLS13_AES_128_GCM_SHA256];
-    let provider = Arc::new(CryptoProvider { cipher_suites: suites, ..ring::default_provider() });
+    let suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
+    let provider = Arc::new(CryptoProvider { cipher_suites: suites, ..aws_lc_rs::default_provider() });
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
