@@ -1,5 +1,6 @@
 //! How it ends: signals, clocks, and what becomes of those who are connected.
 
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -9,6 +10,7 @@ use wstests::net::uninterrupted;
 use wstests::{Client, End, Mode, Rng, Scratch, Server, TIMEOUT, Wire, http, proxy, wait};
 
 use crate::common::{Rig, Target, closed, refuses, start, talk};
+use crate::target::full;
 
 #[test]
 fn what_is_open_may_finish() {
@@ -47,7 +49,6 @@ fn what_does_not_finish_is_cut_off_with_close_1001() {
 
 #[test]
 fn a_frame_that_has_begun_is_ended_before_close_1001() {
-    use std::io::Write as _;
     let mut rig = Rig::new(&["--drain", "0"]);
     let (mut client, mut target) = rig.connect(Wire::Rfc6455);
     talk(&mut client, &target);
@@ -63,6 +64,44 @@ fn a_frame_that_has_begun_is_ended_before_close_1001() {
     client.close(1001);
     drop(client);
     assert_eq!(rig.proxy.wait().code(), Some(0));
+}
+
+/// The end waits no longer for those who are on their way in than for others.
+#[test]
+fn what_has_not_become_a_websocket_is_cut_off_as_well() {
+    let rest = ["--self-signed", "--trust-proxy", "127.0.0.1"];
+    for (options, begun) in [
+        (&rest[..0], &b"GET / HT"[..]),
+        (&rest[..1], b"\x16\x03\x01"),
+        (&rest[1..], b""),
+        (&rest[1..], b"PROXY TCP4 "),
+        (&rest[1..], b"PROXY UNKNOWN\r\nGET / HT"),
+    ] {
+        let mut rig = Rig::new(&[options, &["--drain", "0", "--handshake-timeout", "3600"]].concat());
+        let mut stream = TcpStream::connect(rig.proxy.addr()).unwrap();
+        stream.write_all(begun).unwrap();
+        // It is in the hands of the proxy when one that came later is.
+        let (mut client, target) = rig.connect(Wire::Rfc6455);
+        talk(&mut client, &target);
+        drop((client, target));
+        rig.proxy.signal(libc::SIGTERM);
+        let signalled = Instant::now();
+        assert_eq!(rig.proxy.wait().code(), Some(0));
+        // Those who do not end by themselves have five seconds.
+        assert!(signalled.elapsed() < Duration::from_secs(4), "{}: {:?}", begun.escape_ascii(), signalled.elapsed());
+    }
+}
+
+#[test]
+fn a_client_whose_target_does_not_answer_is_cut_off_with_close_1001() {
+    let (door, _waiting) = full();
+    let mut proxy = start(&["--drain", "0", "127.0.0.1:{port}", &door.local_addr().unwrap().to_string()]);
+    let mut client = Client::connect(proxy.addr(), Wire::Rfc6455).unwrap();
+    proxy.signal(libc::SIGTERM);
+    assert_eq!(client.read_to_end(), b"");
+    assert_eq!(client.end(), Some(&End::Close(Some(1001), String::new())));
+    drop(client);
+    assert_eq!(proxy.wait().code(), Some(0));
 }
 
 #[test]

@@ -38,6 +38,15 @@ fn several_addresses_are_listened_on() {
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port() + 1)).is_err(), "IPv4, where IPv6 was asked for");
 }
 
+/// The loopback address takes a zone (RFC 4007 section 11) as a number alone.
+#[test]
+fn an_address_may_have_a_zone_on_both_sides() {
+    let door = TcpListener::bind("[::1]:0").unwrap();
+    let proxy = start(&["[::1%1]:{port}", &format!("[::1%1]:{}", door.local_addr().unwrap().port())]);
+    let mut client = Client::connect(("::1", proxy.port()), Wire::Rfc6455).unwrap();
+    talk(&mut client, &door.accept().unwrap().0);
+}
+
 #[test]
 fn a_port_that_is_taken_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();

@@ -84,6 +84,10 @@ fn a_recording_plays_again() {
     let scratch = Scratch::new();
     let base = scratch.join("session");
     let rig = Rig::new(&["--record", base.to_str().unwrap()]);
+    // What stands there already is replaced, whoever could read it.
+    let old = scratch.join("session.1");
+    fs::write(&old, vec![b'x'; 1 << 20]).unwrap();
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o666)).unwrap();
     let mut rng = Rng::new(1);
     let bytes: Vec<u8> = (0..=255).chain(b"</script>'\\\n".iter().copied()).chain(rng.bytes(70_000)).collect();
     let (up, down) = (bytes.clone(), bytes.iter().rev().copied().collect::<Vec<u8>>());

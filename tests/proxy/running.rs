@@ -82,6 +82,23 @@ fn a_daemon_serves_when_the_command_has_ended() {
     assert!(text(&log).contains(" open ") && text(&log).contains("ended"), "{}", text(&log));
 }
 
+/// Its directory is another one then.
+#[test]
+fn a_daemon_finds_the_unix_target_that_was_named_from_here() {
+    let scratch = Scratch::new();
+    let (pid, listen) = (scratch.join("pid"), format!("127.0.0.1:{}", free_port()));
+    let door = std::os::unix::net::UnixListener::bind(scratch.join("target")).unwrap();
+    let mut command = std::process::Command::new(wstests::proxy());
+    command.current_dir(scratch.path()).args(["-D", "--pid-file", "pid", "--unix-target", "target", &listen]);
+    assert!(command.status().unwrap().success());
+    let _daemon = Daemon::of(&pid);
+    let mut client = Client::connect(&listen, Wire::Rfc6455).unwrap();
+    door.set_nonblocking(true).unwrap();
+    let (mut target, _) = wait::until("the proxy's connection", || door.accept().ok());
+    std::io::Write::write_all(&mut target, b"found").unwrap();
+    assert_eq!(client.read_exact(5), b"found");
+}
+
 #[test]
 fn what_goes_wrong_is_told_before_it_is_in_the_background() {
     let listen = "127.0.0.1:0";

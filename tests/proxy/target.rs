@@ -97,7 +97,7 @@ fn a_target_that_does_not_answer_is_a_close_1013() {
 }
 
 /// A listener whose queue is full.
-fn full() -> (TcpListener, Vec<std::net::TcpStream>) {
+pub fn full() -> (TcpListener, Vec<std::net::TcpStream>) {
     use std::os::fd::AsRawFd as _;
     let door = TcpListener::bind("127.0.0.1:0").unwrap();
     // SAFETY: plain system call on an open socket; listening again changes the length of the queue (listen(2)).

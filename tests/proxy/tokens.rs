@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use wstests::{Client, Scratch, Server, TIMEOUT, Wire, proxy};
 
-use crate::common::{Target, refuses, talk};
+use crate::common::{Target, refuses, run, talk};
 
 /// A proxy that finds targets by tokens.
 #[track_caller]
@@ -234,6 +234,13 @@ fn bad_options_are_told() {
         wrong(plugin, "ftp://localhost/%s", 2, &["http://"]);
     }
     wrong("TokenRedis", "localhost:port", 2, &["port"]);
+    // What may hold a password is not told on.
+    for (plugin, source) in [("TokenRedis", "localhost:port:0:secret"), ("BaseTokenAPI", "ftp://ann:secret@host/%s")] {
+        let output = run(&["--token-plugin", plugin, "--token-source", source, port]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && told.contains("--token-source (hidden): "), "{told}");
+        assert!(!told.contains("secret"), "{told}");
+    }
     refuses(
         &["--token-plugin", "my.Plugin", "--token-source", "x", port],
         2,

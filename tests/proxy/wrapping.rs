@@ -215,6 +215,24 @@ fn a_program_that_has_ended_is_started_again_within_limits() {
     assert_eq!(server.wait().code(), Some(3));
 }
 
+/// As it would be by hand: where the proxy was started, though a daemon is elsewhere, and with the limits that were in force.
+#[test]
+fn a_program_is_started_each_time_as_the_first() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = Scratch::new();
+    let (program, told) = (scratch.join("program"), scratch.join("told"));
+    let script = format!("#!/bin/sh\necho $(ulimit -Sn) $(pwd) >>{}\n", told.display());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let shell = "ulimit -Sn 99; exec \"$0\" -D --wrap-mode respawn 127.0.0.1:0 -- ./program {port}";
+    let mut command = Command::new("sh");
+    command.args(["-c", shell]).arg(proxy()).current_dir(scratch.path());
+    assert!(command.status().unwrap().success());
+    let line = format!("99 {}\n", scratch.path().display());
+    wait::until("the third start", || (std::fs::read_to_string(&told).ok()?.len() >= 3 * line.len()).then_some(()));
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), line.repeat(3));
+}
+
 #[test]
 fn a_program_that_was_told_to_end_is_not_started_again() {
     let (mut server, _) = wrapped(&["--wrap-mode", "respawn"], &["{port}"]);

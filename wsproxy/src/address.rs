@@ -64,11 +64,17 @@ fn split(text: &str) -> Result<(Option<&str>, u16), AddressError> {
 fn bare(host: &str) -> Result<&str, AddressError> {
     let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match inside {
-        Some(inside) if inside.parse::<std::net::Ipv6Addr>().is_ok() => Ok(inside),
+        Some(inside) if is_ipv6(inside) => Ok(inside),
         Some(_) => Err(AddressError::Brackets),
         None if host.contains([':', '[', ']']) => Err(AddressError::Brackets),
         None => Ok(host),
     }
+}
+
+/// Whether it is an IPv6 address, perhaps with its zone: `fe80::1%eth0` (RFC 4007 section 11).
+fn is_ipv6(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "1"));
+    address.parse::<std::net::Ipv6Addr>().is_ok() && !zone.is_empty()
 }
 
 impl FromStr for Listen {
@@ -124,7 +130,7 @@ mod tests {
         assert_eq!("5901".parse(), listen(None, 5901));
         assert_eq!("localhost:0".parse(), listen(Some("localhost"), 0));
         assert_eq!("[::1]:80".parse(), listen(Some("::1"), 80));
-        for text in ["localhost:1", "[::1]:65535"] {
+        for text in ["localhost:1", "[::1]:65535", "[fe80::1%eth0]:1"] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
     }
@@ -139,6 +145,8 @@ mod tests {
             (":80", AddressError::Host),
             ("::1:80", AddressError::Brackets),
             ("[localhost]:80", AddressError::Brackets),
+            ("[::1%]:80", AddressError::Brackets),
+            ("fe80::1%eth0:80", AddressError::Brackets),
         ] {
             assert_eq!(text.parse::<Listen>(), Err(error), "{text}");
         }

@@ -167,7 +167,12 @@ fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Con
             return Err(Failure::usage("--unix-target: tokens tell the targets, so no other is given"));
         }
         (None, None, Some(tokens)) => Towards::Tokens(tokens),
-        (None, Some(path), None) => Towards::One(Destination::Unix(path)),
+        (None, Some(path), None) => {
+            // The daemon's directory is another one.
+            let path =
+                std::path::absolute(&path).map_err(|why| Failure::value("--unix-target", path.display(), why))?;
+            Towards::One(Destination::Unix(path))
+        }
         (None, None, None) => {
             let last = addresses.pop().ok_or_else(|| Failure::usage("missing HOST:PORT; see `wsproxy --help`"))?;
             let parsed = last.parse().map_err(|why| Failure::value("HOST:PORT", &last, why))?;
@@ -296,6 +301,8 @@ mod tests {
         assert_eq!(target(several), "host:5900");
         let unix = config(&["80", "--unix-target", "/run/x"]);
         assert_eq!((unix.listen.len(), target(unix)), (1, "unix:/run/x".to_owned()));
+        let here = std::env::current_dir().unwrap().join("x");
+        assert_eq!(target(config(&["80", "--unix-target", "x"])), format!("unix:{}", here.display()));
         let tokens = config(&["--token-plugin", "TokenFile", "--token-source", "/x", "80", "81"]);
         assert_eq!((tokens.listen.len(), target(tokens)), (2, "TokenFile".to_owned()));
         let inetd = config(&["--inetd", "host:5900"]);

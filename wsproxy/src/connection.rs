@@ -61,6 +61,11 @@ impl Refused {
         Refused::new(label, "no complete request within the handshake timeout")
     }
 
+    /// It is not complete when the server cuts off.
+    fn cut_off() -> Self {
+        Refused::new("ending", "cut off before its request was complete")
+    }
+
     /// Whether nothing was asked for: a port scan, a load balancer's look, a browser that connects in advance.
     pub(crate) fn is_probe(&self) -> bool {
         self.label == PROBE
@@ -75,16 +80,27 @@ pub(crate) async fn serve<H: Handler>(
     handler: &H,
 ) -> Result<(), Refused> {
     let mut deadline = Deadline::now() + settings.handshake_timeout;
+    let mut cut_off = settings.lifecycle.cut_off();
     if settings.trusted.includes(origin.peer) {
-        let introduced = timeout_at(deadline, introduced(stream, &mut origin)).await;
-        stream = introduced.map_err(|_| Refused::late(false))??;
+        stream = tokio::select! {
+            introduced = timeout_at(deadline, introduced(stream, &mut origin)) => {
+                introduced.map_err(|_| Refused::late(false))??
+            }
+            () = settings.lifecycle.draining() => return Err(Refused::new(PROBE, "the server ends")),
+        };
     }
     let mut incoming = Incoming { stream, seen: Vec::new(), begun: false };
     if settings.tls.is_some() {
-        incoming = secured(incoming, deadline, &mut origin, settings).await?;
+        incoming = tokio::select! {
+            secured = secured(incoming, deadline, &mut origin, settings) => secured?,
+            () = &mut cut_off => return Err(Refused::cut_off()),
+        };
     }
     loop {
-        let opening = timeout_at(deadline, open(&mut incoming, &origin, settings, handler)).await;
+        let opening = tokio::select! {
+            opening = timeout_at(deadline, open(&mut incoming, &origin, settings, handler)) => opening,
+            () = &mut cut_off => return Err(Refused::cut_off()),
+        };
         match (opening.map_err(|_| Refused::late(incoming.begun))??, &settings.web) {
             (Opening::Open(request, early, _place), _) => {
                 let start = Instant::now();

@@ -141,12 +141,26 @@ pub fn give_up(identity: &Identity) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The limits on descriptors that the process was started with, if it has others of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct DescriptorLimit(Option<(u64, u64)>);
+
 /// As many descriptors as may be had: each WebSocket needs two.
-pub fn raise_descriptor_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        // With fewer it works as well, for fewer clients.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+pub fn raise_descriptor_limit() -> DescriptorLimit {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return DescriptorLimit(None) };
+    // With fewer it works as well, for fewer clients.
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    DescriptorLimit(raised.then_some((soft, hard)))
+}
+
+impl DescriptorLimit {
+    /// Gives it to a program that is to be started. With more it might fail: select(2) stops at 1024, and who closes all that it
+    /// may have needs hours for a thousand million.
+    pub fn give_to(self, command: &mut tokio::process::Command) {
+        if let Some((soft, hard)) = self.0 {
+            let lower = move || setrlimit(Resource::RLIMIT_NOFILE, soft, hard).map_err(std::io::Error::from);
+            // SAFETY: between fork and exec it makes one system call, and neither allocates nor locks.
+            unsafe { command.pre_exec(lower) };
+        }
     }
 }

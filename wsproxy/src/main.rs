@@ -2,7 +2,7 @@
 //! `wsproxy [OPTIONS] [ADDRESS:]PORT... HOST:PORT`, and `wsproxy bridge`, which the library starts.
 
 mod config;
-// It forks, before there is a second thread.
+// It forks, before there is a second thread, and does something between fork and exec.
 #[allow(unsafe_code)]
 mod daemon;
 mod ending;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::daemon::DescriptorLimit;
 use crate::failure::Failure;
 use crate::options::wrapping::Mode;
 use crate::wrap::Plan;
@@ -30,6 +32,9 @@ pub struct Running {
     mode: Mode,
     /// Standard input and output are not the program's.
     silent: bool,
+    limit: DescriptorLimit,
+    /// Where it is started each time: a daemon goes elsewhere.
+    directory: Option<PathBuf>,
     child: Option<Child>,
     ends: VecDeque<Instant>,
     /// It has been told to end, so it is not started again.
@@ -41,11 +46,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the program; in a runtime, which is to wait for it. From here on signals are handed on to it.
+    /// Starts the program, in the directory of this moment and with `limit`; in a runtime, which is to wait for it. From here on
+    /// signals are handed on to it.
     ///
     /// # Errors
     /// Those of fork(2), execve(2) and sigaction(2).
-    pub fn start(plan: Plan, mode: Mode, silent: bool) -> Result<Self, Failure> {
+    pub fn start(plan: Plan, mode: Mode, silent: bool, limit: DescriptorLimit) -> Result<Self, Failure> {
         let failed = |why| Failure::system("signals", why);
         let mut running = Running {
             hang_up: signal(SignalKind::hangup()).map_err(failed)?,
@@ -55,6 +61,8 @@ impl Running {
             plan,
             mode,
             silent,
+            limit,
+            directory: std::env::current_dir().ok(),
             child: None,
             ends: VecDeque::new(),
             told: false,
@@ -72,6 +80,10 @@ impl Running {
         let mut words = self.plan.words.iter();
         let mut command = Command::new(words.next().ok_or(io::ErrorKind::InvalidInput)?);
         command.args(words).envs(self.plan.environment.clone());
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        self.limit.give_to(&mut command);
         if self.silent {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         }

@@ -11,7 +11,7 @@ use crate::dial::{Connection, Destination, Dialer};
 use crate::handler::{Denial, Handler, Request, WebRequest};
 use crate::metrics::Metrics;
 use crate::record::Recorder;
-use crate::relay::{self, INTERNAL_ERROR, Outcome, TRY_AGAIN_LATER};
+use crate::relay::{self, GOING_AWAY, INTERNAL_ERROR, Outcome, TRY_AGAIN_LATER};
 use crate::stream::Stream;
 use crate::token::Tokens;
 use crate::traffic::{ClientSide, TargetSide, Traffic};
@@ -89,7 +89,7 @@ impl Handler for Proxy {
     async fn admit(&self, request: &mut Request) -> Result<(), Denial> {
         self.auth.admit(request).await?;
         if let Towards::Tokens(tokens) = &self.towards {
-            let found = tokens.target(&request.accepted).await?;
+            let found = tokens.target(&request.accepted, request.id).await?;
             request.extensions.insert(found);
         }
         Ok(())
@@ -106,8 +106,14 @@ impl Handler for Proxy {
             // Only what `admit` has let in gets here.
             (Towards::Tokens(_), None) => return relay::part(&mut socket, INTERNAL_ERROR).await,
         };
-        let connected = self.dialer.connect(target, &request).await;
-        let Request { accepted, peer, id, .. } = &request;
+        let Request { accepted, peer, id, lifecycle, .. } = &request;
+        let connected = tokio::select! {
+            connected = self.dialer.connect(target, &request) => connected,
+            () = lifecycle.cut_off() => {
+                tracing::info!(id, %peer, %target, "cut off before the target answered");
+                return relay::part(&mut socket, GOING_AWAY).await;
+            }
+        };
         // With tokens, the path is as good as a password.
         let path = match &self.towards {
             Towards::One(_) => Some(accepted.path.as_str()),

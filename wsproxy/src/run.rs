@@ -44,7 +44,7 @@ struct Sources {
 /// # Errors
 /// What cannot be opened, or given up.
 pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> {
-    daemon::raise_descriptor_limit();
+    let limit = daemon::raise_descriptor_limit();
     let (towards, program) = match &config.towards {
         config::Towards::One(destination) => (Towards::One(destination.clone()), None),
         config::Towards::Tokens(settings) => {
@@ -105,7 +105,7 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> 
     }
     let started = program.map(|(plan, mode)| {
         let _inside = control.enter();
-        Running::start(plan, mode, config.running.daemon)
+        Running::start(plan, mode, config.running.daemon, limit)
     });
     let program = started.transpose()?;
     if let Some(waiter) = waiter {

@@ -51,7 +51,8 @@ impl TokenOptions {
             (None, None, None, None) => return Ok(None),
         };
         if let Source::Given(option, text) = &source {
-            kind.check(text).map_err(|why| Failure::value(option, text, why))?;
+            let shown = if kind.is_secret(text) { "(hidden)" } else { text };
+            kind.check(text).map_err(|why| Failure::value(option, shown, why))?;
         }
         Ok(Some(Settings { kind, source, host, handshake_timeout }))
     }

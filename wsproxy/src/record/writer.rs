@@ -1,10 +1,10 @@
 //! The thread that writes recordings.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 use wsproto::Encoding;
 
 use super::form::{Form, From, Start};
+
+/// Permissions of a recording.
+const SECRET: u32 = 0o600;
 
 /// What is to be done.
 pub enum Job {
@@ -85,8 +88,7 @@ pub fn run(jobs: &Receiver<Job>, waiting: &AtomicUsize) {
 /// Opens a file. What passes may be secret, so it is the user's alone.
 fn begin(open: &mut HashMap<u64, Open>, path: PathBuf, form: Form, start: &Start, over: Arc<AtomicBool>) {
     let id = start.id;
-    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-    match opened {
+    match create(&path) {
         Ok(file) => {
             open.insert(id, Open { path, form, begun: start.begun, file: BufWriter::new(file), over });
             one(open, id, |recording| {
@@ -100,6 +102,15 @@ fn begin(open: &mut HashMap<u64, Open>, path: PathBuf, form: Form, start: &Start
             tracing::warn!(id, file = %path.display(), %error, "--record: this connection is not recorded");
         }
     }
+}
+
+/// Opens a file that only its owner can read, whatever stood there before.
+fn create(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(SECRET).open(path)?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(SECRET))?;
+    }
+    Ok(file)
 }
 
 /// Does something to one recording, which ends if that fails.

@@ -86,6 +86,8 @@ impl TargetTls {
     /// # Errors
     /// A name that no certificate can be for, those of the connection, `InvalidData` where the server is not believed.
     pub async fn connect(&self, host: &str, stream: Stream) -> io::Result<TlsStream<Stream>> {
+        // The zone of an address (RFC 4007 section 11) means something to this machine alone.
+        let host = host.split_once('%').map_or(host, |(address, _)| address);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("{host:?} is no name for a certificate"))
         })?;

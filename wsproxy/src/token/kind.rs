@@ -83,6 +83,19 @@ impl Kind {
         }
     }
 
+    /// Whether a source may hold a password, which is shown to nobody.
+    pub fn is_secret(self, source: &str) -> bool {
+        match self {
+            Kind::BaseTokenApi | Kind::JsonTokenApi => source.contains('@'),
+            Kind::TokenRedis => source.matches(':').count() >= 3,
+            Kind::TokenFile
+            | Kind::ReadOnlyTokenFile
+            | Kind::TokenFileName
+            | Kind::JwtTokenApi
+            | Kind::UnixDomainSocketDirectory => false,
+        }
+    }
+
     /// Opens it.
     pub(super) fn open(self, source: &Source) -> Result<Arc<dyn Plugin>, BadSetting> {
         Ok(match self {

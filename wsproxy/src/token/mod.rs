@@ -95,12 +95,12 @@ impl Tokens {
         Ok(())
     }
 
-    /// The target of a request.
+    /// The target of a request; `id` names its connection in the log.
     ///
     /// # Errors
     /// The answer to one that has no token (403), or not a good one (403, 404), or whose token nobody knows anything about
     /// because what is to know it fails (502) or does not answer in time (504).
-    pub async fn target(&self, request: &Accepted) -> Result<Destination, Denial> {
+    pub async fn target(&self, request: &Accepted, id: u64) -> Result<Destination, Denial> {
         let token = match self.settings.host {
             true => named_host(request),
             false => named_target(&request.path),
@@ -117,7 +117,7 @@ impl Tokens {
             Miss::Refused(why) => Denial::new("403 Forbidden", format!("The token is not good: {why}")),
             Miss::Failed(why) => {
                 // What goes on behind the proxy is none of the client's business.
-                tracing::warn!(plugin = %self.settings.kind, error = why, "tokens cannot be looked up");
+                tracing::warn!(id, plugin = %self.settings.kind, error = why, "tokens cannot be looked up");
                 Denial::new("502 Bad Gateway", "The token could not be looked up")
             }
             Miss::Late => Denial::new("504 Gateway Timeout", "The token could not be looked up in time"),
