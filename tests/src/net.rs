@@ -1,12 +1,9 @@
-//! The kernel's side: who listens, which ports are free, how many descriptors there may be.
+//! The kernel's side: who listens, what is under way, how many descriptors there may be.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::os::fd::AsRawFd as _;
 
 /// The state LISTEN as the tables of proc(5) write it (include/net/tcp_states.h).
 const LISTEN: &str = "0A";
@@ -34,49 +31,6 @@ pub fn is_listening(port: u16) -> bool {
         }
     }
     false
-}
-
-/// Consecutive ports that nobody uses, kept from the other tests (of this process and of others) while this lives.
-#[derive(Debug)]
-pub(crate) struct Ports {
-    first: u16,
-    _locks: Vec<UnixListener>,
-}
-
-impl Ports {
-    /// Finds `count` free ports below the range that the kernel takes ports from by itself, so that no outgoing connection
-    /// gets in the way between this call and the program's `bind`.
-    pub(crate) fn free(count: u16) -> Self {
-        const LOW: u16 = 10_000;
-        const HIGH: u16 = 32_000;
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        // Processes begin at different places; going on from the last port leaves finished connections time to be forgotten.
-        let start = (std::process::id() * 97 % u32::from(HIGH - LOW)) as u16;
-        for _ in LOW..HIGH {
-            let offset = NEXT.fetch_add(count, Ordering::Relaxed) % (HIGH - LOW);
-            let first = LOW + (start + offset) % (HIGH - LOW - count);
-            let ports = first..first + count;
-            // A name in the abstract namespace has one owner and goes with the process: a lock without a file.
-            let locks: Vec<UnixListener> = ports
-                .map_while(|port| {
-                    let name = format!("wstests-port-{port}");
-                    let name = SocketAddr::from_abstract_name(name).ok()?;
-                    let lock = UnixListener::bind_addr(&name).ok()?;
-                    // Only the owner of the lock may try the port: the attempt itself occupies it for a moment.
-                    is_free(port).then_some(lock)
-                })
-                .collect();
-            if locks.len() == usize::from(count) {
-                return Self { first, _locks: locks };
-            }
-        }
-        panic!("no {count} free ports between {LOW} and {HIGH}");
-    }
-
-    /// The lowest of them.
-    pub(crate) fn first(&self) -> u16 {
-        self.first
-    }
 }
 
 /// Lets this process, and the servers it starts, have as many descriptors as it may: tests with many connections need them.
@@ -139,25 +93,4 @@ pub fn reset_on_close(stream: &TcpStream) {
         )
     };
     assert_eq!(result, 0, "SO_LINGER: {}", io::Error::last_os_error());
-}
-
-/// Whether a program could bind `port` without SO_REUSEADDR: std's listeners set it and would not notice the remains of
-/// finished connections.
-fn is_free(port: u16) -> bool {
-    let address = libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: port.to_be(),
-        sin_addr: libc::in_addr { s_addr: libc::INADDR_ANY },
-        sin_zero: [0; 8],
-    };
-    // SAFETY: plain system call.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    assert!(fd >= 0, "socket: {}", io::Error::last_os_error());
-    // SAFETY: socket(2) has just made the descriptor and nobody else knows it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: `address` is a socket address of the given size and lives across the call.
-    let result = unsafe {
-        libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_in>() as libc::socklen_t)
-    };
-    result == 0
 }

@@ -7,8 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use crate::capture::{Capture, Feed};
-use crate::net::{self, Ports};
-use crate::{Wire, launcher, library, wait};
+use crate::{Ports, Wire, launcher, library, net, wait};
 
 /// How a program is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +75,7 @@ impl Server {
     /// As [`Server::start`].
     #[track_caller]
     pub fn start_configured(mode: Mode, configure: impl FnOnce(u16) -> Command) -> Self {
-        let ports = Ports::free(3);
+        let ports = Ports::at(&[0, 1, 2]);
         let mut command = configure(ports.first());
         let mut server = Self::spawn_on(mode, ports, &mut command);
         server.await_listening();
@@ -101,7 +100,7 @@ impl Server {
     /// If the program cannot be started.
     #[track_caller]
     pub fn spawn(mode: Mode, command: &mut Command) -> Self {
-        Self::spawn_on(mode, Ports::free(3), command)
+        Self::spawn_on(mode, Ports::at(&[0, 1, 2]), command)
     }
 
     #[track_caller]
