@@ -10,6 +10,7 @@ mod hixie;
 mod listening;
 mod nginx;
 mod options;
+mod patience;
 mod peers;
 mod pki;
 mod recording;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::heartbeat::Heartbeat;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{CutOff, Lifecycle};
 use crate::websocket::WebSocket;
 
 /// Bytes that are moved at a time.
@@ -27,6 +27,10 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How long a Close may take to go out.
 const PARTING: Duration = Duration::from_secs(2);
+
+/// How long what the target said may take to reach a client that reads slowly: the kernel holds some MiB of it in front of the Close,
+/// and takes them back when the connection is closed on what the client says meanwhile.
+const DELIVERY: Duration = Duration::from_secs(60);
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into());
@@ -120,13 +124,14 @@ where
         if Pin::new(&mut cut_off).poll(cx).is_ready() {
             return Poll::Ready(First::CutOff);
         }
-        heartbeat.poll(cx, client).map(|()| First::Silence)
+        let held = down.is_held().then(|| down.written());
+        heartbeat.poll(cx, client, !up.is_held(), held).map(|()| First::Silence)
     })
     .await;
     let (cause, close) = match first {
         First::Up(Ok(())) => {
-            // It fails for a target that has gone, which the other direction finds out.
-            let _ = target.shutdown().await;
+            // It fails for a target that has gone, which the other direction finds out. One of TLS that does not read is not told.
+            let _ = timeout(PARTING, target.shutdown()).await;
             // Last words: until the answer to its Close a client listens, and so may one that ended its half of the stream.
             let _ = timeout(GRACE, poll_fn(|cx| down.poll(cx, target, client))).await;
             (if client.end().is_some() { Cause::ClientClosed } else { Cause::ClientLeft }, NORMAL)
@@ -144,9 +149,13 @@ where
         }
         First::Down(Ok(())) => {
             client.close(NORMAL);
-            if let Ok(Ok(())) = timeout(PARTING, client.shutdown()).await {
-                let _ = timeout(GRACE, poll_fn(|cx| up.poll(cx, client, target))).await;
-            }
+            // Close has its place behind all that; a client that says something itself before it reads on is listened to meanwhile.
+            let told = poll_fn(|cx| match up.poll(cx, client, target) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => Pin::new(&mut *client).poll_shutdown(cx).map(drop),
+            });
+            let _ = unless_cut(&mut cut_off, timeout(DELIVERY, told)).await;
+            let _ = timeout(GRACE, poll_fn(|cx| up.poll(cx, client, target))).await;
             (Cause::TargetClosed, NORMAL)
         }
         First::Down(Err(Fault::Read(error))) => (Cause::TargetError(error), INTERNAL_ERROR),
@@ -163,24 +172,63 @@ where
         }
     };
     progress(up.bytes, down.bytes);
-    tokio::join!(part(client, close), leave(target));
+    let parting = async {
+        match cause {
+            Cause::TargetClosed | Cause::TargetError(_) => {
+                let _ = unless_cut(&mut cut_off, part_within(DELIVERY, client, close)).await;
+                part(client, close).await;
+            }
+            _ => part(client, close).await,
+        }
+    };
+    tokio::join!(parting, leave(target));
     Outcome { up: up.bytes, down: down.bytes, cause }
 }
 
 /// Ends the client's connection: Close with `code` unless one is out, then what is under way from the client is dropped until it
 /// has ended too, since a connection that is closed on unread bytes is reset, and the Close may be lost.
 pub async fn part<C: AsyncRead + AsyncWrite + Unpin>(client: &mut WebSocket<C>, code: u16) {
+    part_within(PARTING, client, code).await;
+}
+
+/// The same for a client that may have a lot to read first.
+async fn part_within<C: AsyncRead + AsyncWrite + Unpin>(limit: Duration, client: &mut WebSocket<C>, code: u16) {
     client.close(code);
-    if let Ok(Ok(())) = timeout(PARTING, client.shutdown()).await {
-        let _ = timeout(PARTING, tokio::io::copy(client, &mut tokio::io::sink())).await;
+    let ended = poll_fn(|cx| {
+        let heard = SCRATCH.with_borrow_mut(|scratch| drop_all(cx, client, scratch));
+        match Pin::new(&mut *client).poll_shutdown(cx) {
+            Poll::Ready(Ok(())) => heard,
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    let _ = timeout(limit, ended).await;
+}
+
+/// Reads to the end, be it a failure.
+fn drop_all<R: AsyncRead + Unpin>(cx: &mut Context<'_>, from: &mut R, scratch: &mut [u8]) -> Poll<()> {
+    loop {
+        let mut buf = ReadBuf::new(scratch);
+        match ready!(Pin::new(&mut *from).poll_read(cx, &mut buf)) {
+            Ok(()) if !buf.filled().is_empty() => {}
+            Ok(()) | Err(_) => return Poll::Ready(()),
+        }
+    }
+}
+
+/// What `step` comes to; `None` if the server cuts off first.
+async fn unless_cut<T>(cut_off: &mut CutOff, step: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = step => Some(done),
+        () = cut_off => None,
     }
 }
 
 /// Ends the target's connection: its input ends, and what it goes on saying is dropped until it has ended too. A connection that is
 /// closed on unread bytes is reset, and the client's last words, if they are still on their way, are lost.
 async fn leave<T: AsyncRead + AsyncWrite + Unpin>(target: &mut T) {
-    // It fails for a target that has gone.
-    if target.shutdown().await.is_ok() {
+    // It fails for a target that has gone, and takes for ever for one of TLS that does not read.
+    if let Ok(Ok(())) = timeout(PARTING, target.shutdown()).await {
         let _ = timeout(PARTING, tokio::io::copy(target, &mut tokio::io::sink())).await;
     }
 }
@@ -214,6 +262,16 @@ struct Direction {
 }
 
 impl Direction {
+    /// Whether the writer does not take what is there.
+    fn is_held(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// Bytes that the writer has taken.
+    fn written(&self) -> u64 {
+        self.bytes - (self.rest.len() - self.at) as u64
+    }
+
     /// Moves what there is. Ready when the reader has ended and all is written and flushed.
     fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<Result<(), Fault>>
     where
