@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use wstests::{Client, End, Rng, Scratch, Server, Wire, app, proxy, twin, wait};
+use wstests::{Client, End, Process, Rng, Scratch, Server, Wire, app, proxy, twin, wait};
 
 /// The server of `tests/apps/bridge.c`.
 fn server(mode: &str) -> Command {
@@ -233,12 +233,12 @@ impl Log {
         })
     }
 
-    /// The directory in /proc of the companion.
+    /// The companion's process.
     #[track_caller]
-    fn companion(&self) -> PathBuf {
+    fn companion(&self) -> u32 {
         let line = self.line("bridged by process ");
         let number: String = line.split("process ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
-        Path::new("/proc").join(number)
+        number.parse().unwrap()
     }
 }
 
@@ -257,7 +257,8 @@ fn a_companion_is_small_has_no_more_than_it_needs_and_ends_with_the_connection()
         let mut rng = Rng::new(3);
         let sent = rng.bytes(3 << 20);
         assert!(client.exchange(&sent, &mut rng, sent.len()) == sent);
-        let companion = log.companion();
+        let pid = log.companion();
+        let companion = Path::new("/proc").join(pid.to_string());
         let command = std::fs::read(companion.join("cmdline")).unwrap();
         assert!(command.ends_with(b"bridge\0"), "{}", String::from_utf8_lossy(&command));
         let mut fds: Vec<String> = companion
@@ -279,8 +280,8 @@ fn a_companion_is_small_has_no_more_than_it_needs_and_ends_with_the_connection()
         assert!(!String::from_utf8_lossy(&environment).contains("LD_PRELOAD"));
         client.close(1000);
         client.read_to_end();
-        wait::until("the companion's end", || (!companion.exists()).then_some(()));
-        let end = log.line(&format!("wswrap[{}]", companion.file_name().unwrap().to_str().unwrap()));
+        wait::until("the companion's end", || Process::new(pid).has_ended().then_some(()));
+        let end = log.line(&format!("wswrap[{pid}]"));
         let bytes = sent.len() + 6;
         assert!(end.contains(&format!("{bytes} bytes in, {bytes} bytes out")), "{end}");
     }
@@ -291,10 +292,10 @@ fn a_client_that_vanishes_ends_program_and_companion() {
     let log = Log::new();
     let server = Server::wrapped(log.of(&mut server("execl")));
     let client = handed_on(&server, Wire::Rfc6455, b"before");
-    let companion = log.companion();
+    let companion = Process::new(log.companion());
     client.abort();
     assert_eq!(server.stdout_line(), "child: 0");
-    wait::until("the companion's end", || (!companion.exists()).then_some(()));
+    wait::until("the companion's end", || companion.has_ended().then_some(()));
 }
 
 #[test]

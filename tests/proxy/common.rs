@@ -44,11 +44,6 @@ impl Rig {
         target.set_write_timeout(Some(TIMEOUT)).unwrap();
         target
     }
-
-    /// Nobody listens where the proxy connects to any more.
-    pub fn close_door(self) -> Server {
-        self.proxy
-    }
 }
 
 /// A target alone, for a proxy that is started in another way.

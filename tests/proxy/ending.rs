@@ -1,7 +1,7 @@
 //! How it ends: signals, clocks, and what becomes of those who are connected.
 
 use std::io::Write as _;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use wstests::net::uninterrupted;
 use wstests::{Client, End, Mode, Rng, Scratch, Server, TIMEOUT, Wire, http, proxy, wait};
 
 use crate::common::{Rig, Target, closed, refuses, start, talk};
+use crate::listening::inetd;
 use crate::target::full;
 
 #[test]
@@ -143,16 +144,18 @@ fn it_ends_when_its_time_is_over() {
 
 #[test]
 fn it_ends_when_nobody_is_there() {
-    let target = Target::new();
-    let mut proxy = start(&["--idle-timeout", "1", "127.0.0.1:{port}", &target.addr()]);
-    let mut client = Client::connect(proxy.addr(), Wire::Rfc6455).unwrap();
+    let (door, target) = (TcpListener::bind("127.0.0.1:0").unwrap(), Target::new());
+    // There before the proxy is: it may take its time to start.
+    let client = Client::builder(Wire::Rfc6455).begin(door.local_addr().unwrap()).unwrap();
+    let mut proxy = inetd(door, &["--idle-timeout", "1"], &target);
+    let mut client = client.finish().unwrap();
     let (stream, _) = target.accept();
     let began = Instant::now();
     // Somebody is there for longer than that.
     assert_eq!(wait::within(Duration::from_millis(1500), || None::<()>), None);
     talk(&mut client, &stream);
     drop((client, stream));
-    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(proxy.wait().unwrap().success());
     assert!(began.elapsed() >= Duration::from_millis(2500));
     refuses(&["--idle-timeout", "x", "1", "a:1"], 2, &["--idle-timeout", "'x'"]);
 }
@@ -233,8 +236,7 @@ fn metrics_and_health_are_served() {
 #[test]
 fn a_bad_address_for_metrics_is_told() {
     refuses(&["--metrics", "x", "127.0.0.1:0", "a:1"], 2, &["--metrics", "'x'"]);
-    let taken = Target::new().addr();
-    let held = std::net::TcpListener::bind(&taken).unwrap();
+    let held = Target::new();
+    let taken = held.addr();
     refuses(&["--metrics", &taken, "127.0.0.1:0", "a:1"], 1, &["--metrics", &taken, "in use"]);
-    drop(held);
 }

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -49,11 +49,10 @@ fn an_address_may_have_a_zone_on_both_sides() {
 
 #[test]
 fn a_port_that_is_taken_is_told() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let held = TcpListener::bind(&taken).unwrap();
+    let held = Target::new();
+    let taken = held.addr();
     refuses(&[&taken, "127.0.0.1:1"], 1, &[&taken, "in use"]);
     refuses(&["-D", &taken, "127.0.0.1:1"], 1, &[&taken, "in use"]);
-    drop(held);
     refuses(&["x:y", "127.0.0.1:1"], 2, &["PORT", "x:y"]);
     refuses(&["127.0.0.1:1"], 2, &["PORT"]);
     refuses(&["::1:80", "127.0.0.1:1"], 2, &["::1:80", "brackets"]);
@@ -98,8 +97,12 @@ fn a_unix_socket_is_listened_on_and_removed_at_the_end() {
     let path = scratch.join("proxy.sock");
     let name = path.to_str().unwrap();
     for (mode, options) in [(0o600, &[][..]), (0o666, &["--unix-listen-mode", "0666"])] {
-        // What a killed process leaves is replaced.
-        drop(UnixListener::bind(&path).unwrap());
+        // What a killed process leaves is replaced. (Of a listener of this process's own, another thread could just be
+        // handing a copy to a program that it starts.)
+        let socat = Server::spawn(Mode::Bare, Command::new("socat").args([&format!("UNIX-LISTEN:{name}"), "PIPE"]));
+        wait::until("a socket", || path.exists().then_some(()));
+        drop(socat);
+        assert!(path.exists());
         let mut proxy = start(&[options, &["--unix-listen", name, &target.addr()]].concat());
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, mode);
         talk_raw(&unix(&path), &target);
@@ -139,7 +142,7 @@ fn systemd_passes_sockets() {
 }
 
 /// A proxy whose standard input is `socket`.
-fn inetd(socket: impl Into<OwnedFd>, options: &[&str], target: &Target) -> std::process::Child {
+pub fn inetd(socket: impl Into<OwnedFd>, options: &[&str], target: &Target) -> std::process::Child {
     let socket: OwnedFd = socket.into();
     Command::new(proxy())
         .args(options)
@@ -157,11 +160,14 @@ fn inetd_passes_a_listening_socket_of_any_family() {
     for addr in ["127.0.0.1:0", "[::1]:0"] {
         let (door, target) = (TcpListener::bind(addr).unwrap(), Target::new());
         let addr = door.local_addr().unwrap();
+        // There before the proxy is, and until another has come: so it is never idle before both have gone.
+        let first = Client::builder(Wire::Rfc6455).begin(addr).unwrap();
         let mut proxy = inetd(door, &["--idle-timeout", "1"], &target);
-        for _ in 0..2 {
-            let mut client = Client::connect(addr, Wire::Rfc6455).unwrap();
-            talk(&mut client, &target.accept().0);
-        }
+        let mut first = first.finish().unwrap();
+        talk(&mut first, &target.accept().0);
+        let mut second = Client::connect(addr, Wire::Rfc6455).unwrap();
+        talk(&mut second, &target.accept().0);
+        drop((first, second));
         // inetd listens itself again when the process has ended.
         assert!(proxy.wait().unwrap().success());
     }
@@ -202,13 +208,14 @@ fn the_real_inetd_starts_it_for_each_connection() {
         format!("127.0.0.1:{port} stream tcp nowait {user} {0} {0} --inetd {1}\n", program.display(), target.addr())
     };
     let config = scratch.join("inetd.conf");
-    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = reserved.local_addr().unwrap().port();
-    std::fs::write(&config, line(port)).unwrap();
-    drop(reserved);
-    // -d keeps it in the foreground.
-    let _inetd = Server::spawn(Mode::Bare, Command::new("/usr/sbin/inetd").arg("-d").arg(&config));
-    let mut client = wait::until("inetd", || Client::connect(("127.0.0.1", port), Wire::Rfc6455).ok());
+    let inetd = Server::start_configured(Mode::Bare, |port| {
+        std::fs::write(&config, line(port)).unwrap();
+        let mut command = Command::new("/usr/sbin/inetd");
+        // -d keeps it in the foreground.
+        command.arg("-d").arg(&config);
+        command
+    });
+    let mut client = Client::connect(inetd.addr(), Wire::Rfc6455).unwrap();
     talk(&mut client, &target.accept().0);
 }
 

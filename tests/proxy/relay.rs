@@ -7,9 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use wstests::net::uninterrupted;
-use wstests::{Client, Rng, Wire};
+use wstests::{Client, Ports, Rng, Wire};
 
-use crate::common::{Rig, closed};
+use crate::common::{Rig, closed, start};
 
 const MIB: usize = 1 << 20;
 
@@ -118,10 +118,8 @@ fn a_target_that_fails_is_a_close_1011() {
 
 #[test]
 fn a_target_that_is_not_there_is_a_close_1013() {
-    let rig = Rig::new(&[]);
-    let (client, _target) = rig.connect(Wire::Rfc6455);
-    drop(client);
-    let proxy = rig.close_door();
+    let nobody = Ports::one();
+    let proxy = start(&["127.0.0.1:{port}", &nobody.addr().to_string()]);
     let mut client = Client::connect(proxy.addr(), Wire::Rfc6455).unwrap();
     assert_eq!(client.read_to_end(), b"");
     assert_eq!(client.end(), Some(&closed(Wire::Rfc6455, 1013)));

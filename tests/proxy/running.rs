@@ -4,9 +4,10 @@ use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 
 use wstests::net::uninterrupted;
-use wstests::{Client, Rng, Scratch, TIMEOUT, Wire, wait};
+use wstests::{Client, Ports, Process, Rng, Scratch, Server, TIMEOUT, Wire, proxy, wait};
 
 use crate::common::{Rig, Target, refuses, run, start, talk};
 
@@ -31,7 +32,7 @@ impl Daemon {
     }
 
     fn is_gone(&self) -> bool {
-        !Path::new(&format!("/proc/{}", self.0)).exists()
+        Process::new(self.0 as u32).has_ended()
     }
 }
 
@@ -43,11 +44,6 @@ impl Drop for Daemon {
     }
 }
 
-/// A port that is free at the moment.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
@@ -56,7 +52,8 @@ fn text(path: &Path) -> String {
 fn a_daemon_serves_when_the_command_has_ended() {
     let (scratch, target) = (Scratch::new(), Target::new());
     let (pid, log) = (scratch.join("pid"), scratch.join("log"));
-    let listen = format!("127.0.0.1:{}", free_port());
+    let free = Ports::one();
+    let listen = free.addr().to_string();
     let (pid_name, log_name) = (pid.to_str().unwrap(), log.to_str().unwrap());
     // The output ends with the last process that has it.
     let output = run(&["-D", "--pid-file", pid_name, "--log-file", log_name, &listen, &target.addr()]);
@@ -86,7 +83,8 @@ fn a_daemon_serves_when_the_command_has_ended() {
 #[test]
 fn a_daemon_finds_the_unix_target_that_was_named_from_here() {
     let scratch = Scratch::new();
-    let (pid, listen) = (scratch.join("pid"), format!("127.0.0.1:{}", free_port()));
+    let free = Ports::one();
+    let (pid, listen) = (scratch.join("pid"), free.addr().to_string());
     let door = std::os::unix::net::UnixListener::bind(scratch.join("target")).unwrap();
     let mut command = std::process::Command::new(wstests::proxy());
     command.current_dir(scratch.path()).args(["-D", "--pid-file", "pid", "--unix-target", "target", &listen]);
@@ -135,7 +133,8 @@ fn rights_are_given_up_when_all_is_open() {
     }
     let (scratch, target) = (Scratch::new(), Target::new());
     let (pid, log) = (scratch.join("pid"), scratch.join("log"));
-    let listen = format!("127.0.0.1:{}", free_port());
+    let free = Ports::one();
+    let listen = free.addr().to_string();
     let root = scratch.path().to_str().unwrap();
     let files = ["--pid-file", pid.to_str().unwrap(), "--log-file", log.to_str().unwrap()];
     let rights = ["-D", "--user", "nobody", "--group", "daemon", "--chroot", root];
@@ -236,15 +235,20 @@ fn syslog_gets_the_lines_over_a_unix_socket_and_udp() {
     for (server, over_udp) in
         [(path.to_str().unwrap().to_owned(), false), (udp.local_addr().unwrap().to_string(), true)]
     {
-        let rig = Rig::new(&["--syslog", &server]);
+        let nobody = Ports::one();
+        let proxy = Server::bare(Command::new(proxy()).args([
+            "--syslog",
+            &server,
+            "127.0.0.1:{port}",
+            &nobody.addr().to_string(),
+        ]));
         let message = receive(over_udp);
         let (first, middle, text) = parts(&message);
         assert_eq!(first, "<30>1", "{message}");
         let [time, host, name, pid, id, data] = middle[..] else { panic!("{message}") };
         assert!(time.ends_with('Z') && time.contains('T') && !host.is_empty(), "{message}");
-        assert_eq!((name, pid, id, data), ("wsproxy", &*rig.proxy.pid().to_string(), "-", "-"));
+        assert_eq!((name, pid, id, data), ("wsproxy", &*proxy.pid().to_string(), "-", "-"));
         assert!(text.starts_with("listening ") && !text.ends_with('\n'), "{message}");
-        let proxy = rig.close_door();
         drop(Client::connect(proxy.addr(), Wire::Rfc6455).unwrap());
         // A warning has another priority.
         let warning = receive(over_udp);

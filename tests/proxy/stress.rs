@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wstests::{Client, Mode, Process, Rng, Scratch, Server, TIMEOUT, Wire, net, proxy, wait};
+use wstests::{Client, Mode, Ports, Process, Rng, Scratch, Server, TIMEOUT, Wire, net, proxy, wait};
 
 use crate::common::{Rig, Target, talk};
 
@@ -177,17 +177,19 @@ fn a_crowd_of_idle_and_slow_clients_does_not_slow_others() {
     let each = process.memory().saturating_sub(before) / crowd.len();
     assert!(each <= 10 * 1024, "{each} bytes for an idle connection");
     let mut slow: Vec<_> = (0..300).map(|_| Client::builder(Wire::Rfc6455).begin(rig.proxy.addr()).unwrap()).collect();
-    for round in 0..10 {
+    let worked = process.time();
+    for _ in 0..10 {
         for pending in &mut slow {
             pending.advance(1).unwrap();
         }
         // One that is there is answered, and one that comes is let in.
-        let begun = Instant::now();
         talk(&mut client, &target);
         let (mut other, other_target) = rig.connect(Wire::Rfc6455);
         talk(&mut other, &other_target);
-        assert!(begun.elapsed() < Duration::from_secs(2), "round {round}: {:?}", begun.elapsed());
     }
+    // 3000 bytes and 20 conversations: nothing of it is done for all who are there.
+    let worked = process.time() - worked;
+    assert!(worked < Duration::from_secs(1), "{worked:?}");
     // Nothing is done for those who do nothing.
     process.await_rest();
     for (client, target) in crowd.into_iter().rev().take(10) {
@@ -198,9 +200,8 @@ fn a_crowd_of_idle_and_slow_clients_does_not_slow_others() {
 
 #[test]
 fn a_target_that_is_not_there_is_told_in_the_log() {
-    let door = Target::new();
-    let addr = door.addr();
-    drop(door);
+    let nobody = Ports::one();
+    let addr = nobody.addr().to_string();
     let proxy = crate::common::start(&["127.0.0.1:{port}", &addr]);
     let mut client = Client::connect(proxy.addr(), Wire::Rfc6455).unwrap();
     assert_eq!(client.read_to_end(), b"");

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wstests::{Server, proxy, script};
+use wstests::{Ports, Server, proxy, script};
 
 use crate::common::Target;
 use crate::pki::Pki;
@@ -91,9 +91,9 @@ fn a_web_service_tells_the_target_in_json_over_tls() {
 #[test]
 fn a_service_that_is_not_there_is_502_and_one_that_is_silent_504() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Ports::one();
     let limit = ["--handshake-timeout", "2"];
-    for (addr, status) in [(silent.local_addr().unwrap(), 504), (gone, 502)] {
+    for (addr, status) in [(silent.local_addr().unwrap(), 504), (nobody.addr(), 502)] {
         denied(&by_token("BaseTokenAPI", &format!("http://{addr}/%s"), &limit), "/a", status);
         denied(&by_token("TokenRedis", &addr.to_string(), &limit), "/a", status);
     }

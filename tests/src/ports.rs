@@ -78,7 +78,7 @@ impl Ports {
     }
 }
 
-/// A question to [`probe`], and where its answer goes.
+/// A question of [`is_free`], and where its answer goes.
 type Question = (u16, Sender<bool>);
 
 /// Whether a program could bind `port` without SO_REUSEADDR: std's listeners set it and would not notice the remains of

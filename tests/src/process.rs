@@ -32,6 +32,13 @@ impl Process {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
+    /// Whether it has ended. Its parent need not have taken note: a container's first process may not care for orphans.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        let stat = fs::read_to_string(self.path("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with(['Z', 'X']))
+    }
+
     /// How many descriptors it has.
     ///
     /// # Panics
@@ -42,16 +49,20 @@ impl Process {
         fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).count()
     }
 
-    /// Its proportional set size in bytes: the memory that is there because of it.
+    /// The memory in bytes that is there because of it, shared memory in proportion. Without the pages of files, whose share
+    /// grows when another program ends that has the same library.
     ///
     /// # Panics
     /// If it has ended.
     #[must_use]
     pub fn memory(self) -> usize {
         let rollup = self.read("smaps_rollup");
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_else(|| panic!("{rollup}"));
-        let kib = line.trim().trim_end_matches(" kB");
-        kib.parse::<usize>().unwrap_or_else(|error| panic!("{line}: {error}")) * 1024
+        let kib = |name: &str| {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{rollup}"));
+            let number = line.trim().trim_end_matches(" kB");
+            number.parse::<usize>().unwrap_or_else(|error| panic!("{line}: {error}"))
+        };
+        (kib("Pss:") - kib("Pss_File:")) * 1024
     }
 
     /// The processor time that it has used, user and system.

@@ -26,6 +26,21 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// What a shell adds to the number of the signal that has ended a program.
 const BY_SIGNAL: i32 = 128;
 
+/// When the program has ended.
+#[derive(Default)]
+struct Ends(VecDeque<Instant>);
+
+impl Ends {
+    /// Notes an end; whether it is one too many.
+    fn too_many_with(&mut self, end: Instant) -> bool {
+        self.0.push_back(end);
+        while self.0.front().is_some_and(|&earlier| end.duration_since(earlier) > WITHIN) {
+            self.0.pop_front();
+        }
+        self.0.len() >= ENDS
+    }
+}
+
 /// A program, from its first start to its last end.
 pub struct Running {
     plan: Plan,
@@ -36,7 +51,7 @@ pub struct Running {
     /// Where it is started each time: a daemon goes elsewhere.
     directory: Option<PathBuf>,
     child: Option<Child>,
-    ends: VecDeque<Instant>,
+    ends: Ends,
     /// It has been told to end, so it is not started again.
     told: bool,
     hang_up: Signal,
@@ -64,7 +79,7 @@ impl Running {
             limit,
             directory: std::env::current_dir().ok(),
             child: None,
-            ends: VecDeque::new(),
+            ends: Ends::default(),
             told: false,
         };
         let name = running.name();
@@ -130,11 +145,7 @@ impl Running {
             Mode::Exit => Some(code),
             Mode::Ignore => None,
             Mode::Respawn => {
-                self.ends.push_back(Instant::now());
-                while self.ends.front().is_some_and(|end| end.elapsed() > WITHIN) {
-                    self.ends.pop_front();
-                }
-                if self.ends.len() >= ENDS {
+                if self.ends.too_many_with(Instant::now()) {
                     tracing::error!("--wrap-mode respawn: the program has ended {ENDS} times within {WITHIN:?}");
                     return Some(code);
                 }
@@ -180,5 +191,25 @@ async fn exit(child: &mut Option<Child>) -> io::Result<ExitStatus> {
     match child {
         Some(child) => child.wait().await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_ends_within_ten_seconds_are_too_many() {
+        let start = Instant::now();
+        for (seconds, too_many) in [
+            (&[0.0, 0.0, 0.0][..], &[false, false, true][..]),
+            (&[0.0, 5.0, 10.0], &[false, false, true]),
+            (&[0.0, 5.0, 10.1, 15.1, 20.0], &[false, false, false, false, true]),
+            (&[0.0, 60.0, 120.0], &[false, false, false]),
+        ] {
+            let mut ends = Ends::default();
+            let told = seconds.iter().map(|&seconds| ends.too_many_with(start + Duration::from_secs_f64(seconds)));
+            assert_eq!(told.collect::<Vec<_>>(), too_many, "{seconds:?}");
+        }
     }
 }
