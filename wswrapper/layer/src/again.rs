@@ -8,9 +8,9 @@ use crate::sys::{Errno, Result};
 /// How often a call is made in all.
 const TRIES: usize = 8;
 
-/// Interrupted, or short of memory: nothing is known to be wrong with the descriptor.
+/// Interrupted, or short of memory, or of the watches that epoll(7) allows: nothing is known to be wrong with the descriptor.
 pub(crate) fn is_passing(Errno(error): Errno) -> bool {
-    matches!(error, libc::EINTR | libc::ENOMEM | libc::ENOBUFS)
+    matches!(error, libc::EINTR | libc::ENOMEM | libc::ENOBUFS | libc::ENOSPC)
 }
 
 /// Makes `call` until it gives anything but such an error, a few times.

@@ -252,7 +252,7 @@ impl<S: Sys> Layer<S> {
                 .filter_map(|(epoll, registered, _)| {
                     let registration = registered.get(number).filter(|registration| registration.target == slot)?;
                     let event = epoll_event { events: registration.events, u64: registration.data };
-                    let _ = self.sys.epoll_ctl(*epoll, EPOLL_CTL_DEL, *number, None);
+                    let _ = self.set(*epoll, EPOLL_CTL_DEL, *number, None);
                     registered.remove(number);
                     Some((*epoll, event))
                 })
@@ -262,7 +262,7 @@ impl<S: Sys> Layer<S> {
             let _ = self.sys.dup_to(ours, *number, Some(flags));
             if !in_vfork_child {
                 for (epoll, event) in registered {
-                    let _ = self.sys.epoll_ctl(epoll, EPOLL_CTL_ADD, *number, Some(event));
+                    let _ = self.set(epoll, EPOLL_CTL_ADD, *number, Some(event));
                 }
             }
         }

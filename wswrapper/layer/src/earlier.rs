@@ -12,9 +12,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use libc::{EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, EPOLLIN, EPOLLONESHOT, POLLIN, epoll_event, pollfd};
+use libc::{
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, EPOLLIN, EPOLLONESHOT, POLLIN, epoll_event, pollfd,
+};
 
 use crate::Layer;
+use crate::again::again;
 use crate::epoll::{Epoll, Registration};
 use crate::slots::Slot;
 use crate::sys::{Fd, Result, Sys};
@@ -57,11 +60,10 @@ impl<S: Sys> Layer<S> {
             let event = Some(epoll_event { events: found.events, u64: found.data });
             let _ = if found.events & EPOLLEXCLUSIVE as u32 != 0 {
                 // Which the kernel does not modify.
-                self.sys
-                    .epoll_ctl(epoll, EPOLL_CTL_DEL, fd, None)
-                    .and_then(|()| self.epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, event))
+                self.set(epoll, EPOLL_CTL_DEL, fd, None)
+                    .and_then(|()| again(|| self.epoll_ctl(epoll, EPOLL_CTL_ADD, fd, event)))
             } else {
-                self.epoll_ctl(epoll, EPOLL_CTL_MOD, fd, event)
+                again(|| self.epoll_ctl(epoll, EPOLL_CTL_MOD, fd, event))
             };
         }
     }
@@ -127,7 +129,7 @@ impl<S: Sys> Layer<S> {
         if registration.events & EPOLLONESHOT as u32 != 0 {
             registration.events = EPOLLONESHOT as u32;
             let event = epoll_event { events: registration.events, u64: self.token(fd, registration) };
-            let _ = self.sys.epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, Some(event));
+            let _ = self.set(epoll_fd, EPOLL_CTL_MOD, fd, Some(event));
         }
     }
 }

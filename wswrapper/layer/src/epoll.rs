@@ -14,6 +14,7 @@ use libc::{
 use rustc_hash::FxHashMap;
 
 use crate::Layer;
+use crate::again::again;
 use crate::lock::Mutex;
 use crate::ready::{Behind, READ_BITS, filter};
 use crate::slots::{Recycle, Ref, Slot};
@@ -148,7 +149,7 @@ impl<S: Sys> Layer<S> {
             self.sys.epoll_ctl(epoll_fd, op, fd, event)?;
             registered.remove(&fd);
             if let Some(hub) = hub {
-                let _ = self.sys.epoll_ctl(epoll_fd, op, hub, None);
+                let _ = self.set(epoll_fd, op, hub, None);
             }
             return Ok(());
         };
@@ -158,18 +159,35 @@ impl<S: Sys> Layer<S> {
         let bits = |hub| if hub { event.events & !(EPOLLEXCLUSIVE as u32) } else { event.events };
         let ours = |hub| Some(epoll_event { events: bits(hub), u64: token(hub) });
         self.sys.epoll_ctl(epoll_fd, op, fd, ours(false))?;
-        if let Some(hub) = hub
-            && self.sys.epoll_ctl(epoll_fd, op, hub, ours(true)).is_err()
-        {
-            // It was there, or not there, from another time: bring it to the same state.
-            let other = if op == EPOLL_CTL_ADD { EPOLL_CTL_MOD } else { EPOLL_CTL_ADD };
-            let _ = self.sys.epoll_ctl(epoll_fd, other, hub, ours(true));
+        if let Some(hub) = hub {
+            // It may be there, or not there, from another time: it is brought to the same state.
+            let result = match self.set(epoll_fd, op, hub, ours(true)) {
+                Err(Errno(libc::EEXIST)) => self.set(epoll_fd, EPOLL_CTL_MOD, hub, ours(true)),
+                Err(Errno(libc::ENOENT)) => self.set(epoll_fd, EPOLL_CTL_ADD, hub, ours(true)),
+                result => result,
+            };
+            if let Err(error) = result {
+                // Handshakes would wake nobody: the program is to try again, as if its own call had failed.
+                if op == EPOLL_CTL_ADD {
+                    let _ = self.set(epoll_fd, EPOLL_CTL_DEL, fd, None);
+                }
+                return Err(error);
+            }
         }
         registered.insert(
             fd,
             Registration { target, events: event.events, data: event.u64, generation: generation as u16, spent: false },
         );
         Ok(())
+    }
+
+    /// epoll_ctl(2) of the library's own. The program knows nothing of it and would not try again, and a registration that is
+    /// not armed is a wake-up lost.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub(crate) fn set(&self, epoll: Fd, op: c_int, fd: Fd, event: Option<epoll_event>) -> Result<()> {
+        again(|| self.sys.epoll_ctl(epoll, op, fd, event))
     }
 
     /// epoll_pwait2(2).
@@ -305,7 +323,7 @@ impl<S: Sys> Layer<S> {
         let events = if given { EPOLLONESHOT as u32 } else { registration.events };
         let set = |fd: Fd, hub: bool| {
             let data = Token { hub, ..token }.pack(self.magic);
-            let _ = self.sys.epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, Some(epoll_event { events, u64: data }));
+            let _ = self.set(epoll_fd, EPOLL_CTL_MOD, fd, Some(epoll_event { events, u64: data }));
         };
         if !given || hub.is_some() {
             set(token.fd, false);

@@ -12,7 +12,10 @@ use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use libc::{EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, c_int, epoll_event};
+use libc::{
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, c_int,
+    epoll_event,
+};
 use wsproto::{Accepted, Handshake, Progress, Receiver};
 
 use crate::Layer;
@@ -137,18 +140,14 @@ impl<S: Sys> Layer<S> {
                 return Err(error);
             }
         };
-        if let Err(error) = self.add(epoll, timer, epoll_event { events: EPOLLIN as u32, u64: TIMER }) {
+        let event = epoll_event { events: EPOLLIN as u32, u64: TIMER };
+        if let Err(error) = self.set(epoll, EPOLL_CTL_ADD, timer, Some(event)) {
             self.close_private(epoll);
             self.close_private(timer);
             return Err(error);
         }
         (hub.epoll, hub.timer, hub.armed) = (Some(epoll), Some(timer), None);
         Ok(epoll)
-    }
-
-    /// Puts `fd` into a set of the library's own.
-    fn add(&self, epoll: Fd, fd: Fd, event: epoll_event) -> Result<()> {
-        again(|| self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(event)))
     }
 
     /// Advances the handshakes and accepts what the kernel has until one connection is ready, without waiting; returns
@@ -202,7 +201,7 @@ impl<S: Sys> Layer<S> {
             hub.pending.values().map(|pending| pending.deadline).min()
         };
         // Who waits for edges gets one for each time that there is more.
-        if (hub.more || at != hub.armed) && self.sys.timer_set(timer, at).is_ok() {
+        if (hub.more || at != hub.armed) && again(|| self.sys.timer_set(timer, at)).is_ok() {
             hub.armed = at;
         }
     }
@@ -253,7 +252,7 @@ impl<S: Sys> Layer<S> {
         hub.last += 1;
         let (fd, key) = (pending.fd, hub.last);
         let event = epoll_event { events: pending.interest(), u64: key };
-        let added = self.ensure_hub(hub).and_then(|epoll| self.add(epoll, fd, event));
+        let added = self.ensure_hub(hub).and_then(|epoll| self.set(epoll, EPOLL_CTL_ADD, fd, Some(event)));
         if added.is_ok() {
             pending.watched = true;
             hub.pending.insert(key, pending);
@@ -298,7 +297,7 @@ impl<S: Sys> Layer<S> {
         *place = self.private(fd);
         if let (Some(epoll), Some((key, events))) = (*epoll, watch) {
             let event = epoll_event { events, u64: key };
-            let _ = self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_ADD, *place, Some(event));
+            let _ = self.set(epoll, EPOLL_CTL_ADD, *place, Some(event));
         }
         true
     }
@@ -325,7 +324,7 @@ impl<S: Sys> Layer<S> {
                 let now = pending.interest();
                 if now != interest {
                     let event = epoll_event { events: now, u64: key };
-                    let _ = self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, Some(event));
+                    let _ = self.set(epoll, EPOLL_CTL_MOD, fd, Some(event));
                 }
                 hub.pending.insert(key, pending);
             }
@@ -360,7 +359,7 @@ impl<S: Sys> Layer<S> {
             }
             Outcome::Ready(agreed) => {
                 if let (Some(epoll), true) = (hub.epoll, pending.watched) {
-                    let _ = self.sys.epoll_ctl(epoll, libc::EPOLL_CTL_DEL, pending.fd, None);
+                    let _ = self.set(epoll, EPOLL_CTL_DEL, pending.fd, None);
                 }
                 let Pending { fd, peer, nonblock, watched: moved, .. } = pending;
                 self.ready.fetch_add(1, Ordering::AcqRel);

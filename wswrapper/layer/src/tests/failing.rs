@@ -1,12 +1,18 @@
 //! System calls of the library's own that fail: nothing is lost, doubled or told twice.
 
+use std::time::Duration;
+
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLONESHOT, epoll_event};
+
 use super::*;
+use crate::sys::{Errno, Sys};
+use crate::wait::Limits;
 
 /// More often than any call is tried again.
 const OFTEN: usize = 20;
 
 fn fail(script: &Script, call: &'static str, error: i32, times: usize) {
-    script.state().failing = Some((call, error, times));
+    script.state().failing = Some(Failing { call, error, after: 0, times });
 }
 
 #[test]
@@ -75,6 +81,57 @@ fn a_pong_that_cannot_be_sent_for_a_moment_is_no_error_of_a_read() {
     assert_eq!(script.take_output(fd), b"\x8a\x04here");
 }
 
+/// Whichever call it is: the program makes its own again, and of the others it knows nothing.
+#[test]
+fn a_registration_that_fails_for_a_moment_loses_no_wake_up() {
+    for (kind, error) in [EPOLLIN, EPOLLIN | EPOLLONESHOT, EPOLLIN | EPOLLET]
+        .into_iter()
+        .flat_map(|kind| [libc::ENOMEM, libc::ENOSPC].map(|error| (kind, error)))
+    {
+        let mut after = 0;
+        while meets_a_failure(kind as u32, error, after) {
+            after += 1;
+        }
+        assert!(after > 2, "only {after} calls");
+    }
+}
+
+/// A client sends its request in two pieces to a program that waits for it with `kind` of registration, while the call of
+/// epoll_ctl(2) behind `after` others fails. Returns whether there was such a call.
+fn meets_a_failure(kind: u32, error: i32, after: usize) -> bool {
+    let script = Script::new();
+    let layer = layer(&script, &[]);
+    let listener = script.listener(5901);
+    let epoll = script.epoll_create().unwrap();
+    layer.epoll_created(epoll);
+    script.state().failing = Some(Failing { call: "epoll_ctl", error, after, times: 1 });
+    let register = |op| {
+        let event = epoll_event { events: kind, u64: 7 };
+        while let Err(seen) = layer.epoll_ctl(epoll, op, listener, Some(event)) {
+            assert_eq!(seen, Errno(error));
+        }
+    };
+    let wait = || {
+        let mut events = [epoll_event { events: 0, u64: 0 }; 4];
+        layer.epoll_wait(epoll, &mut events, Limits { timeout: Some(Duration::ZERO), mask: None })
+    };
+    assert!(layer.epoll_ctl_concerns(listener));
+    register(EPOLL_CTL_ADD);
+    let (head, tail) = REQUEST.split_at(50);
+    for _ in 0..2 {
+        let client = script.connect(listener, head.as_bytes());
+        assert_eq!(wait(), Ok(0), "{kind:x}, {after}");
+        script.arrive(client, tail.as_bytes());
+        assert_eq!(wait(), Ok(1), "{kind:x}, {after}");
+        assert_eq!(layer.accept(listener, 0).map(|(fd, _)| fd), Ok(client));
+        if kind & EPOLLONESHOT as u32 != 0 {
+            register(EPOLL_CTL_MOD);
+        }
+    }
+    let failing = script.state().failing.take();
+    failing.is_some_and(|failing| failing.times == 0)
+}
+
 #[test]
 fn a_hub_that_cannot_be_made_leaves_no_descriptor_behind() {
     let script = Script::new();
@@ -82,7 +139,7 @@ fn a_hub_that_cannot_be_made_leaves_no_descriptor_behind() {
     let listener = script.listener(5901);
     let before = script.state().files.len();
     script.connect(listener, b"GET");
-    fail(&script, "epoll_ctl", libc::ENOSPC, 1);
+    fail(&script, "epoll_ctl", libc::ENOSPC, OFTEN);
     assert_eq!(layer.accept(listener, 0), Err(AGAIN));
     assert_eq!(script.state().files.len(), before);
 }

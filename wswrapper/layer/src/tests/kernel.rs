@@ -52,6 +52,16 @@ pub struct File {
     is_timer: bool,
 }
 
+/// A system call that fails.
+pub struct Failing {
+    pub call: &'static str,
+    pub error: c_int,
+    /// How many more of these calls succeed before,
+    pub after: usize,
+    /// and how many fail then.
+    pub times: usize,
+}
+
 /// Everything there is.
 #[derive(Default)]
 pub struct State {
@@ -60,8 +70,7 @@ pub struct State {
     pub calls: Vec<(&'static str, Fd)>,
     pub now: Duration,
     pub log: Vec<u8>,
-    /// A system call, the error that it reports, and how many times more it does.
-    pub failing: Option<(&'static str, c_int, usize)>,
+    pub failing: Option<Failing>,
     /// Whether the library has been taken out of the environment.
     pub disinherited: bool,
     /// The process that calls, and all that run.
@@ -156,11 +165,13 @@ impl State {
 
     fn file(&mut self, name: &'static str, fd: Fd) -> Result<&mut File> {
         self.calls.push((name, fd));
-        if let Some((call, error, times @ 1..)) = &mut self.failing
-            && *call == name
-        {
-            *times -= 1;
-            return Err(Errno(*error));
+        if let Some(failing) = self.failing.as_mut().filter(|failing| failing.call == name) {
+            if failing.after > 0 {
+                failing.after -= 1;
+            } else if failing.times > 0 {
+                failing.times -= 1;
+                return Err(Errno(failing.error));
+            }
         }
         self.files.get_mut(&fd).ok_or(Errno(EBADF))
     }

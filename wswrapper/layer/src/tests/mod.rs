@@ -15,7 +15,7 @@ mod writing;
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::atomic::AtomicU32;
 
-use kernel::Script;
+use kernel::{Failing, Script};
 
 use crate::Layer;
 use crate::config::Config;

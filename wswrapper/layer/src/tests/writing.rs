@@ -88,7 +88,7 @@ fn invariant_3_a_blocking_write_waits_for_the_rest_of_a_short_frame() {
 #[test]
 fn an_error_of_a_short_write_is_told_once_and_nothing_is_sent_again() {
     let (script, layer, fd) = open(REQUEST);
-    script.state().failing = Some(("send", libc::ECONNRESET, 1));
+    script.state().failing = Some(Failing { call: "send", error: libc::ECONNRESET, after: 0, times: 1 });
     assert_eq!(write(&layer, fd, b"ab"), Err(Errno(libc::ECONNRESET)));
     assert_eq!(script.state().calls, [("send", fd)]);
     assert_eq!(write(&layer, fd, b"cd"), Ok(2));
