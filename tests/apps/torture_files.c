@@ -5,7 +5,7 @@
 
 /* More than the socket's buffers take, and no multiple of anything. */
 #define SIZE ((3 << 20) + 12345)
-#define LARGE ((16 << 20) + 12345)
+#define LARGE ((8 << 20) + 12345)
 
 static int file_of(size_t length)
 {
@@ -33,9 +33,10 @@ static void blocking(int listener)
 /* Whatever is sent in between fills what sendfile has begun, and the file goes on at the byte where it stopped. */
 static void nonblocking(int listener)
 {
-	int fd = next_client(listener), file = file_of(LARGE);
+	int fd = next_client(listener), file = file_of(LARGE), room = 60000;
 	off_t offset = 0;
 	size_t full = 0;
+	must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room), "SO_SNDBUF");
 	must(fcntl(fd, F_SETFL, O_NONBLOCK), "F_SETFL");
 	while (offset < LARGE) {
 		off_t before = offset;

@@ -37,6 +37,21 @@ pub fn first(server: &Server) -> usize {
     Process::new(server.pid()).descriptors() - 1
 }
 
+/// As many handshakes at a time as the library keeps (1024), and more: their objects stay with it for those who come later.
+pub fn crowd(server: &Server, rng: &mut Rng) {
+    let mut pending = Vec::new();
+    for _ in 0..22 {
+        for seed in 0..50 {
+            // Who has said something is with the library; who is silent may still be the kernel's (TCP_DEFER_ACCEPT).
+            let mut client = Client::builder(Wire::Rfc6455).seed(seed).begin(server.addr()).unwrap();
+            client.advance(1).unwrap();
+            pending.push(client);
+        }
+        // Once another was served they have been looked at.
+        quick(server.addr(), Wire::Rfc6455, rng);
+    }
+}
+
 /// A long one, in which nothing is done the simple way, that ends in any way.
 pub fn thorough(addr: SocketAddr, wire: Wire, rng: &mut Rng) {
     let mut client = Client::builder(wire).seed(rng.bits()).connect(addr).unwrap_or_else(|e| panic!("{wire:?}: {e}"));

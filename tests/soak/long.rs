@@ -45,12 +45,14 @@ fn turmoil(server: &Server, span: Duration, seed: u64) {
 fn soak(way: &str) {
     net::raise_descriptor_limit();
     let mut command = Command::new(app("echo"));
-    command.args([way, "{port}"]).env("WSWRAP_HANDSHAKE_TIMEOUT", "1");
+    // Time for a crowd to be there at once.
+    command.args([way, "{port}"]).env("WSWRAP_HANDSHAKE_TIMEOUT", "3");
     let server = Server::wrapped(&mut command);
     let process = Process::new(server.pid());
     let descriptors = good::first(&server);
     let span = Duration::from_secs(seconds()) / 4;
-    // The first part brings what is made once for that many clients.
+    // The first part brings what is made once for that many clients, and for their handshakes.
+    good::crowd(&server, &mut Rng::new(0));
     turmoil(&server, span, 1);
     process.await_descriptors(descriptors);
     let memory = process.memory();

@@ -41,7 +41,8 @@ impl Reader {
     /// If the stream ends before or nothing more comes until the deadline.
     #[track_caller]
     pub fn read_exact(&mut self, n: usize) -> Vec<u8> {
-        done(&format!("read {n} bytes, {} have come", self.decoder.out.len()), self.try_read_exact(n))
+        let read = self.try_read_exact(n);
+        done(&format!("read {n} bytes, {} have come", self.decoder.out.len()), read)
     }
 
     /// Exactly `n` bytes.
@@ -140,11 +141,15 @@ impl Reader {
         done("getsockname", self.stream.local_addr())
     }
 
-    /// Receives until `n` bytes of payload are there or the stream has ended.
+    /// Receives until `n` bytes of payload are there or the stream has ended. The deadline is that of the next of them: many
+    /// may take their time.
     fn fill(&mut self, n: usize) -> io::Result<()> {
-        let deadline = Instant::now() + TIMEOUT;
+        let (mut come, mut deadline) = (self.decoder.out.len(), Instant::now() + TIMEOUT);
         while self.decoder.out.len() < n && self.end.is_none() {
             self.receive_once(deadline)?;
+            if self.decoder.out.len() > come {
+                (come, deadline) = (self.decoder.out.len(), Instant::now() + TIMEOUT);
+            }
         }
         Ok(())
     }
