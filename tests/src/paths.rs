@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 /// If it is not there.
 #[must_use]
 pub fn library() -> PathBuf {
-    artefact("WSWRAP_LIBRARY", "libwswrapper.so", "wswrapper")
+    released("WSWRAP_LIBRARY", "libwswrapper.so")
 }
 
 /// The built launcher. `WSWRAP_LAUNCHER` names another one.
@@ -20,16 +20,17 @@ pub fn library() -> PathBuf {
 /// If it is not there.
 #[must_use]
 pub fn launcher() -> PathBuf {
-    artefact("WSWRAP_LAUNCHER", "wswrap", "launcher")
+    released("WSWRAP_LAUNCHER", "wswrap")
 }
 
-/// The built proxy, beside the library, whose companion it is. `WSWRAP_PROXY` names another one.
+/// The built proxy, of the tests' own profile: its two hundred libraries take minutes to build, and are built once so.
+/// `WSWRAP_PROXY` names another one.
 ///
 /// # Panics
 /// If it is not there.
 #[must_use]
 pub fn proxy() -> PathBuf {
-    artefact("WSWRAP_PROXY", "wsproxy", "wsproxy")
+    artefact("WSWRAP_PROXY", || profile_directory().join("wsproxy"))
 }
 
 /// The built companion of bridged connections, beside the library.
@@ -38,7 +39,7 @@ pub fn proxy() -> PathBuf {
 /// If it is not there.
 #[must_use]
 pub fn companion() -> PathBuf {
-    artefact("WSWRAP_BRIDGE", "wsproxy-bridge", "wsbridge")
+    released("WSWRAP_BRIDGE", "wsproxy-bridge")
 }
 
 /// Where `scripts/unpack` has put the files of a Debian package; the package itself, `NAME.deb`, is beside it.
@@ -52,19 +53,13 @@ pub fn unpacked(package: &str) -> PathBuf {
     path
 }
 
-/// A built example server, by its name: of the tests' own profile, since it is not what users run.
+/// A built example server, by its name, of the tests' own profile.
 ///
 /// # Panics
 /// If it is not there.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
-    let path = profile_directory().join(name);
-    assert!(
-        path.is_file(),
-        "{} is missing: build it with `cargo build -p wsexamples` (scripts/test does)",
-        path.display()
-    );
-    path
+    present(profile_directory().join(name))
 }
 
 /// A script of `tests/apps`, by its file name.
@@ -122,14 +117,19 @@ pub(crate) fn profile_directory() -> PathBuf {
     test.ancestors().nth(2).unwrap_or_else(|| panic!("{} is not in a target directory", test.display())).to_path_buf()
 }
 
-fn artefact(variable: &str, file: &str, package: &str) -> PathBuf {
-    let path = match std::env::var_os(variable) {
-        Some(path) => PathBuf::from(path),
-        None => profile_directory().with_file_name("release").join(file),
-    };
+/// What is built in release mode, as users have it: it goes into other programs.
+fn released(variable: &str, file: &str) -> PathBuf {
+    artefact(variable, || profile_directory().with_file_name("release").join(file))
+}
+
+fn artefact(variable: &str, built: impl FnOnce() -> PathBuf) -> PathBuf {
+    present(std::env::var_os(variable).map_or_else(built, PathBuf::from))
+}
+
+fn present(path: PathBuf) -> PathBuf {
     assert!(
         path.is_file(),
-        "{} is missing: build it with `cargo build --release -p {package}` (scripts/test does), or name another in {variable}",
+        "{} is missing: docs/testing.md says how to build it, and scripts/test does",
         path.display()
     );
     path

@@ -26,7 +26,7 @@ mod zero;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use measure::{Amount, By, Effort, Measure, Pair};
+use measure::{Amount, By, Effort, Measure, Runs, Sample};
 use proxies::Kind;
 use server::Site;
 use tables::{BRIDGE, CPUS, PROXY, WRAP};
@@ -38,7 +38,7 @@ usage: scripts/bench [wrap|bridge|proxy] [--quick] [--noise] [FILTER]...
   wrap      the library: a wrapped server against the same one bare (the default)
   bridge    a connection that was handed on to a new program, against the wrapped program that keeps it
   proxy     the proxy in front of a server, and the peers found here, against the same server without it
-  --quick   15 pairs instead of 125
+  --quick   15 turns instead of 125
   --noise   bare against bare: what the figures are worth on this machine
   FILTER    only measures whose name contains this
 ";
@@ -61,14 +61,14 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<ExitCode> {
-    let mut effort = Effort { pairs: 125, seconds: 0.04, noise: false };
+    let mut effort = Effort { turns: 125, seconds: 0.04, noise: false };
     let (mut filters, mut what) = (Vec::new(), What::Library);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "wrap" => what = What::Library,
             "bridge" => what = What::Companion,
             "proxy" => what = What::Proxies,
-            "--quick" => effort.pairs = 15,
+            "--quick" => effort.turns = 15,
             "--noise" => effort.noise = true,
             "-h" | "--help" => {
                 print!("{HELP}");
@@ -85,12 +85,16 @@ fn run() -> io::Result<ExitCode> {
     let site = Site::prepare()?;
     let table = Table { site, effort };
     let (reached, all) = match what {
-        What::Library => table.each(&WRAP, ["bare", "wrapped"], [By::Nothing, By::Library], wanted)?,
-        What::Companion => table.each(&BRIDGE, ["in place", "bridged"], [By::Library, By::Companion], wanted)?,
+        What::Library => table.each(&WRAP, ["bare", "wrapped"], &[By::Nothing, By::Library], wanted)?,
+        What::Companion => {
+            // A companion is a further process, as a relay is.
+            let sides = [By::Library, By::Companion, By::Nothing, By::Proxy(Kind::Relay)];
+            table.each(&BRIDGE, ["in place", "bridged"], &sides, wanted)?
+        }
         What::Proxies => {
             let (reached, all) = table.proxies(wanted)?;
             let kinds = [By::Proxy(Kind::Bound), By::Proxy(Kind::Wsproxy)];
-            let (further, more) = table.each(&CPUS, ["one CPU", "all CPUs"], kinds, wanted)?;
+            let (further, more) = table.each(&CPUS, ["one CPU", "all CPUs"], &kinds, wanted)?;
             (reached + further, all + more)
         }
     };
@@ -108,12 +112,13 @@ struct Table {
 }
 
 impl Table {
-    /// Measures `sides` against each other. Returns how many targets were reached, and how many there are.
+    /// Measures the second of `sides` against the first, and shows what a relay is against none where there are two more. Returns
+    /// how many targets were reached, and how many there are.
     fn each(
         &self,
         measures: &[Measure],
         names: [&str; 2],
-        sides: [By; 2],
+        sides: &[By],
         wanted: impl Fn(&&Measure) -> bool,
     ) -> io::Result<(usize, usize)> {
         let (mut reached, mut all) = (0, 0);
@@ -121,44 +126,56 @@ impl Table {
             if all == 0 {
                 println!("{}", report::head(names));
             }
-            let pairs = self.take(measure, sides)?;
-            // A companion is a further process as well.
-            let relay = if sides.contains(&By::Companion) { self.relay(measure)? } else { None };
-            let (line, good) = report::line(measure.name, measure, &pairs);
-            let words = report::beside_relay(measure, report::figure(measure, &pairs), relay);
-            println!("{line}{words}  {}", report::verdict(good));
+            let runs: Vec<Vec<Sample>> = self.take(measure, sides).into_iter().collect::<io::Result<_>>()?;
+            if let [_, _, bare, relay] = &runs[..] {
+                println!("{}", indented(Kind::Relay, measure, bare, relay));
+            }
+            if let [first, other, ..] = &runs[..] {
+                let (line, good) = report::line(measure.name, measure, first, other);
+                println!("{line}  {}", report::verdict(good));
+                (reached, all) = (reached + usize::from(good), all + 1);
+            }
             io::stdout().flush()?;
-            (reached, all) = (reached + usize::from(good), all + 1);
         }
         Ok((reached, all))
     }
 
-    /// Measures our proxy beside the peers that are here. One that cannot do the work has a line that says so.
+    /// Measures our proxy beside the peers that are here, and the least of all proxies, which is no peer: it encrypts nothing and
+    /// does not look at what it moves. A peer that cannot do the work has a line that says so.
     fn proxies(&self, wanted: impl Fn(&&Measure) -> bool) -> io::Result<(usize, usize)> {
         let (mut reached, mut all) = (0, 0);
         for (measure, factor) in PROXY.iter().filter(|(measure, _)| wanted(&measure)) {
             if all == 0 {
                 println!("{}", report::head(["bare", "proxied"]));
             }
-            let ours = self.take(measure, [By::Nothing, By::Proxy(Kind::Wsproxy)])?;
-            let relay = self.relay(measure)?;
-            let mut peers = Vec::new();
             // What a peer keeps for a connection may be a process: nobody waits for five thousand of them.
             let compared = !matches!(measure.amount, Amount::Just(_));
-            for kind in Kind::PEERS.into_iter().filter(|kind| compared && kind.is_here()) {
-                match measure.take(&self.site, self.few(), [By::Nothing, By::Proxy(kind)]) {
-                    Ok(pairs) => {
-                        peers.push(report::figure(measure, &pairs));
-                        println!("{}", report::line(&format!("  {}", kind.name()), measure, &pairs).0);
+            let relay = (compared && measure.wire != Wire::Wss).then_some(Kind::Relay);
+            let peers = Kind::PEERS.into_iter().filter(|kind| compared && kind.is_here());
+            let others: Vec<Kind> = relay.into_iter().chain(peers).collect();
+            let proxies = [Kind::Wsproxy].into_iter().chain(others.iter().copied()).map(By::Proxy);
+            let mut runs =
+                self.take(measure, &[By::Nothing].into_iter().chain(proxies).collect::<Vec<_>>()).into_iter();
+            let mut next = || runs.next().unwrap_or_else(|| Ok(Vec::new()));
+            let (bare, ours) = (next()?, next()?);
+            let (mut beside_relay, mut beside_peers) = (None, Vec::new());
+            for kind in others {
+                match next() {
+                    Ok(theirs) => {
+                        println!("{}", indented(kind, measure, &bare, &theirs));
+                        let times = report::times(measure, &ours, &theirs);
+                        match kind {
+                            Kind::Relay => beside_relay = Some(times),
+                            _ => beside_peers.push(times),
+                        }
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => println!("  {}: no answer", kind.name()),
                     Err(error) => println!("  {}: {error}", kind.name()),
                 }
             }
-            let (line, good) = report::line(measure.name, measure, &ours);
-            let figure = report::figure(measure, &ours);
-            let (words, better) = report::beside(measure, figure, &peers, *factor);
-            let relay = report::beside_relay(measure, figure, relay);
+            let (line, good) = report::line(measure.name, measure, &bare, &ours);
+            let (words, better) = report::beside(beside_peers.into_iter(), *factor);
+            let relay = report::beside_relay(beside_relay);
             println!("{line}{relay}{words}  {}", report::verdict(good && better));
             io::stdout().flush()?;
             (reached, all) = (reached + usize::from(good && better), all + 1);
@@ -166,19 +183,8 @@ impl Table {
         Ok((reached, all))
     }
 
-    /// What the least of all proxies reaches, which is no peer: bytes that it moves are not encrypted and not looked at.
-    fn relay(&self, measure: &Measure) -> io::Result<Option<f64>> {
-        if measure.wire == Wire::Wss || matches!(measure.amount, Amount::Just(_)) {
-            return Ok(None);
-        }
-        let kind = Kind::Relay;
-        let pairs = self.take(measure, [By::Nothing, By::Proxy(kind)])?;
-        println!("{}", report::line(&format!("  {}", kind.name()), measure, &pairs).0);
-        Ok(Some(report::figure(measure, &pairs)))
-    }
-
-    /// Takes a measure in full. An error names it.
-    fn take(&self, measure: &Measure, sides: [By; 2]) -> io::Result<Vec<Pair>> {
+    /// Takes a measure. An error names it.
+    fn take(&self, measure: &Measure, sides: &[By]) -> Vec<Runs> {
         if let Amount::Just(count) = measure.amount
             && self.site.connections(count) < count
         {
@@ -186,11 +192,11 @@ impl Table {
             println!("  {name}: {count} only, for the hard limit of open files is low (ulimit -Hn)");
         }
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", measure.name));
-        measure.take(&self.site, self.effort, sides).map_err(named)
+        measure.take(&self.site, self.effort, sides).into_iter().map(|runs| runs.map_err(named)).collect()
     }
+}
 
-    /// What peers are measured with. Fewer pairs than these say nothing.
-    fn few(&self) -> Effort {
-        Effort { pairs: (self.effort.pairs / 5).max(9), ..self.effort }
-    }
+/// The line of one that is there to compare with.
+fn indented(kind: Kind, measure: &Measure, bare: &[Sample], other: &[Sample]) -> String {
+    report::line(&format!("  {}", kind.name()), measure, bare, other).0
 }

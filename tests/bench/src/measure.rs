@@ -1,4 +1,4 @@
-//! How a measure is taken: the same work by two servers in turn, and the ratio of each pair.
+//! How a measure is taken: the same work by several servers in turn, and the ratios of each turn.
 
 use std::io;
 use std::slice;
@@ -8,7 +8,7 @@ use crate::proxies::Kind;
 use crate::server::{Server, Site};
 use crate::wire::Wire;
 
-/// Which of the two servers, and how the client speaks to it.
+/// Which of the servers, and how the client speaks to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Side {
     /// What makes the WebSocket.
@@ -88,13 +88,13 @@ pub trait Rig {
 /// How much work one run is.
 #[derive(Clone, Copy, Debug)]
 pub enum Amount {
-    /// As much as keeps the bare server busy for the run's time, found by trying from this much on.
+    /// As much as keeps the server busy for the run's time, found by trying from this much on.
     From(u64),
     /// So much, whatever it takes.
     Just(u64),
 }
 
-/// What is to be reached. Each is about the median over all pairs.
+/// What is to be reached. Each is about the median over all turns.
 #[derive(Clone, Copy, Debug)]
 pub enum Target {
     /// wrapped / bare at least; 0 if the ratio is only shown.
@@ -126,11 +126,11 @@ pub struct Measure {
 /// How long and how often.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// Pairs of a bare and a wrapped run.
-    pub pairs: usize,
-    /// What a bare run takes, in seconds.
+    /// Turns, in each of which every server has a run.
+    pub turns: usize,
+    /// What a run takes, in seconds.
     pub seconds: f64,
-    /// Whether the second side is bare as well: what the table then shows is the noise.
+    /// Whether the other sides are bare as well: what the table then shows is the noise.
     pub noise: bool,
 }
 
@@ -139,57 +139,61 @@ pub struct Effort {
 pub struct Sample {
     /// The figure, in the measure's unit.
     pub value: f64,
-    /// CPU seconds of the server and its front, if they say something.
+    /// CPU seconds of the server and its front for a unit of work, if they say something.
     pub cpu: Option<f64>,
-    seconds: f64,
 }
 
-/// A bare run and the wrapped one right after it.
-#[derive(Clone, Copy, Debug)]
-pub struct Pair {
-    /// Without the library.
-    pub bare: Sample,
-    /// With it.
-    pub wrapped: Sample,
+/// The runs of one side, a turn each, or why it has none.
+pub type Runs = io::Result<Vec<Sample>>;
+
+/// A side that does its work.
+struct Working {
+    rig: Box<dyn Rig>,
+    /// Units of work in a run.
+    count: u64,
+    runs: Vec<Sample>,
 }
 
 impl Measure {
-    /// Takes all pairs of two sides, the bare one first, in turn, after one pair that warms up and does not count.
-    pub fn take(&self, site: &Site, effort: Effort, [first, other]: [By; 2]) -> io::Result<Vec<Pair>> {
-        let first = Side::new(first, self);
-        let other = if effort.noise { first } else { Side::new(other, self) };
-        let mut bare = (self.rig)(site, first)?;
-        let mut wrapped = (self.rig)(site, other)?;
-        let count = match self.amount {
-            Amount::Just(count) => count,
-            Amount::From(first) => {
-                let count = calibrate(bare.as_mut(), first, effort.seconds)?;
-                // A side that is slower by far must not stretch the whole run.
-                let taken = sample(wrapped.as_mut(), count)?.seconds;
-                let share = (4.0 * effort.seconds / taken).min(1.0);
-                ((count as f64 * share) as u64).max(1)
-            }
-        };
-        let mut pairs = Vec::new();
+    /// Takes all turns of these sides. One that fails is out of the game, and the others go on.
+    pub fn take(&self, site: &Site, effort: Effort, sides: &[By]) -> Vec<Runs> {
+        let by = |side: &By| if effort.noise { sides.first().copied().unwrap_or(*side) } else { *side };
+        let mut working: Vec<io::Result<Working>> =
+            sides.iter().map(|side| self.prepare(site, effort, by(side))).collect();
         // A fixed amount has no time in it, so there is little noise to take out.
-        let wanted = match self.amount {
-            Amount::Just(_) => effort.pairs.min(5),
-            Amount::From(_) => effort.pairs,
+        let turns = match self.amount {
+            Amount::Just(_) => effort.turns.min(5),
+            Amount::From(_) => effort.turns,
         };
-        for number in 0..=wanted {
-            let pair = Pair { bare: sample(bare.as_mut(), count)?, wrapped: sample(wrapped.as_mut(), count)? };
-            if number > 0 {
-                pairs.push(pair);
+        // The first turn warms up and does not count.
+        for number in 0..=turns {
+            for side in &mut working {
+                let Ok(Working { rig, count, runs }) = side else { continue };
+                match sample(rig.as_mut(), *count) {
+                    Ok((run, _)) if number > 0 => runs.push(run),
+                    Ok(_) => {}
+                    Err(error) => *side = Err(error),
+                }
             }
         }
-        Ok(pairs)
+        working.into_iter().map(|side| side.map(|side| side.runs)).collect()
+    }
+
+    /// Starts a side and finds out what a run of it is.
+    fn prepare(&self, site: &Site, effort: Effort, by: By) -> io::Result<Working> {
+        let mut rig = (self.rig)(site, Side::new(by, self))?;
+        let count = match self.amount {
+            Amount::Just(count) => count,
+            Amount::From(first) => calibrate(rig.as_mut(), first, effort.seconds)?,
+        };
+        Ok(Working { rig, count, runs: Vec::new() })
     }
 }
 
 /// Doubles the work until it takes a good part of the time, then takes the rule of three.
 fn calibrate(rig: &mut dyn Rig, mut count: u64, seconds: f64) -> io::Result<u64> {
     loop {
-        let taken = sample(rig, count)?.seconds;
+        let taken = sample(rig, count)?.1;
         if taken > seconds / 4.0 {
             return Ok(((count as f64 * seconds / taken) as u64).max(1));
         }
@@ -197,12 +201,14 @@ fn calibrate(rig: &mut dyn Rig, mut count: u64, seconds: f64) -> io::Result<u64>
     }
 }
 
-fn sample(rig: &mut dyn Rig, count: u64) -> io::Result<Sample> {
+/// One run, and the seconds that it took.
+fn sample(rig: &mut dyn Rig, count: u64) -> io::Result<(Sample, f64)> {
     let cpu = |rig: &dyn Rig| rig.server().map_or(Ok(None), Server::cpu_seconds);
     let (before, start) = (cpu(rig)?, Instant::now());
     let value = rig.run(count)?;
     let (seconds, after) = (start.elapsed().as_secs_f64(), cpu(rig)?);
-    Ok(Sample { value, cpu: after.zip(before).map(|(after, before)| after - before), seconds })
+    let cpu = after.zip(before).map(|(after, before)| (after - before) / count as f64);
+    Ok((Sample { value, cpu }, seconds))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The table: medians, ratios, targets.
 
-use crate::measure::{Measure, Pair, Target};
+use crate::measure::{Measure, Sample, Target};
 
 /// The median, or the lower of the two in the middle; 0 of nothing. Sorts what it is given.
 pub fn median(values: &mut [f64]) -> f64 {
@@ -60,27 +60,26 @@ pub fn head([first, other]: [&str; 2]) -> String {
 }
 
 /// The line of a measure, and whether its target is reached.
-pub fn line(name: &str, measure: &Measure, pairs: &[Pair]) -> (String, bool) {
-    let of = |value: fn(&Pair) -> f64| median(&mut pairs.iter().map(value).collect::<Vec<_>>());
+pub fn line(name: &str, measure: &Measure, bare: &[Sample], other: &[Sample]) -> (String, bool) {
+    let of = |runs: &[Sample]| three_digits(median(&mut runs.iter().map(|run| run.value).collect::<Vec<_>>()));
     let target = measure.target;
-    let mut figures: Vec<f64> = pairs.iter().map(|pair| target.figure(pair.bare.value, pair.wrapped.value)).collect();
+    let mut figures = figures(measure, bare, other);
     let figure = median(&mut figures);
     let (from, to) = middle_half(&mut figures);
-    let mut cpu: Vec<f64> = pairs.iter().filter_map(|pair| Some(pair.wrapped.cpu? / pair.bare.cpu?)).collect();
+    let mut cpu: Vec<f64> = bare.iter().zip(other).filter_map(|(bare, other)| Some(other.cpu? / bare.cpu?)).collect();
     let cpu = if cpu.is_empty() { String::from("-") } else { format!("{:.2}", median(&mut cpu)) };
-    let reached = target.reached(figure);
     let line = format!(
         "{:<28} {:>9} {:>9} {:<6} {:>7} {:>13} {:>5}  {:>8}",
         name,
-        three_digits(of(|pair| pair.bare.value)),
-        three_digits(of(|pair| pair.wrapped.value)),
+        of(bare),
+        of(other),
         measure.unit,
         target.show(figure),
         format!("{} - {}", target.show(from), target.show(to)),
         cpu,
         target.words(),
     );
-    (line, reached)
+    (line, target.reached(figure))
 }
 
 /// What stands behind a line.
@@ -88,29 +87,28 @@ pub fn verdict(reached: bool) -> &'static str {
     if reached { "reached" } else { "MISSED" }
 }
 
-/// The figure that the target is about.
-pub fn figure(measure: &Measure, pairs: &[Pair]) -> f64 {
-    let target = measure.target;
-    median(&mut pairs.iter().map(|pair| target.figure(pair.bare.value, pair.wrapped.value)).collect::<Vec<_>>())
+/// What each turn says about the target.
+fn figures(measure: &Measure, bare: &[Sample], other: &[Sample]) -> Vec<f64> {
+    bare.iter().zip(other).map(|(bare, other)| measure.target.figure(bare.value, other.value)).collect()
 }
 
-/// How many times better than `theirs` `ours` is.
-fn times(measure: &Measure, ours: f64, theirs: f64) -> f64 {
-    match measure.target {
-        Target::AtLeast(_) => ours / theirs,
-        Target::AtMost(_) | Target::More(_) => theirs / ours,
-    }
+/// How many times better than `theirs` `ours` is, in the middle of all turns.
+pub fn times(measure: &Measure, ours: &[Sample], theirs: &[Sample]) -> f64 {
+    let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| match measure.target {
+        Target::AtLeast(_) => ours.value / theirs.value,
+        Target::AtMost(_) | Target::More(_) => theirs.value / ours.value,
+    });
+    median(&mut ratios.collect::<Vec<_>>())
 }
 
-/// How `ours` stands beside the plain relay, where there is one.
-pub fn beside_relay(measure: &Measure, ours: f64, relay: Option<f64>) -> String {
-    relay.map_or(String::new(), |relay| format!("  {:.2} x the plain relay", times(measure, ours, relay)))
+/// How ours stands beside the plain relay, if it was there.
+pub fn beside_relay(times: Option<f64>) -> String {
+    times.map_or(String::new(), |times| format!("  {times:.2} x the plain relay"))
 }
 
-/// How `ours` stands beside the best of `peers`, and whether it is `factor` times better.
-pub fn beside(measure: &Measure, ours: f64, peers: &[f64], factor: f64) -> (String, bool) {
-    let least = peers.iter().map(|peer| times(measure, ours, *peer)).reduce(f64::min);
-    let Some(least) = least else { return (String::new(), true) };
+/// How ours stands beside the best of the peers, and whether it is `factor` times better.
+pub fn beside(peers: impl Iterator<Item = f64>, factor: f64) -> (String, bool) {
+    let Some(least) = peers.reduce(f64::min) else { return (String::new(), true) };
     (format!("  {least:.2} x the best peer (>= {factor:.1})"), least >= factor)
 }
 
