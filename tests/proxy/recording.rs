@@ -9,7 +9,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use wstests::{Rng, Scratch, Wire, wait};
+use wstests::{Rng, Scratch, Wire, preload, proxy, wait};
 
 use crate::common::{Rig, refuses, talk};
 
@@ -165,9 +165,9 @@ fn lines_of_json_tell_time_direction_and_bytes() {
 fn a_disk_that_is_full_ends_the_recording_alone() {
     let scratch = Scratch::new();
     let base = scratch.join("session");
-    symlink("/dev/full", scratch.join("session.1")).unwrap();
     fs::create_dir(scratch.join("session.2")).unwrap();
-    let rig = Rig::new(&["--record", base.to_str().unwrap()]);
+    let record = ["--record", base.to_str().unwrap()];
+    let rig = Rig::started(Command::new(proxy()).args(record).env("LD_PRELOAD", preload("strange_disk")));
     for why in ["No space left", "directory"] {
         let (mut client, target) = rig.connect(Wire::Rfc6455);
         talk(&mut client, &target);
@@ -184,13 +184,13 @@ fn a_disk_that_is_full_ends_the_recording_alone() {
     complete(&scratch.join("session.3"));
 }
 
-/// A pipe that nobody reads is a disk that takes nothing.
 #[test]
 fn a_disk_that_takes_nothing_slows_no_session() {
     let scratch = Scratch::new();
     let base = scratch.join("session");
-    assert!(Command::new("mkfifo").arg(scratch.join("session.1")).status().unwrap().success());
-    let mut rig = Rig::new(&["--record", base.to_str().unwrap()]);
+    let mut command = Command::new(proxy());
+    command.args(["--record", base.to_str().unwrap()]).env("LD_PRELOAD", preload("strange_disk")).env("DISK", "hangs");
+    let mut rig = Rig::started(&mut command);
     let (client, mut target) = rig.connect(Wire::Rfc6455);
     let (mut reader, _writer) = client.split();
     let piece = vec![7; 1 << 20];
@@ -218,4 +218,28 @@ fn bad_values_are_named() {
     refuses(&on(&["--traffic", "-D"]), 2, &["--traffic"]);
     refuses(&["--traffic", "--inetd", "127.0.0.1:9"], 2, &["--traffic", "--inetd"]);
     refuses(&on(&["--traffic=x"]), 2, &["--traffic", "x"]);
+}
+
+/// One thread writes them all: it must not wait for a reader that never comes, nor write to what may be anything.
+#[test]
+fn what_is_no_regular_file_is_not_recorded_to() {
+    let scratch = Scratch::new();
+    let base = scratch.join("session");
+    let name = |number: u32| scratch.join(&format!("session.{number}"));
+    for number in [1, 2] {
+        assert!(Command::new("mkfifo").arg(name(number)).status().unwrap().success());
+    }
+    let _reader = fs::OpenOptions::new().read(true).write(true).open(name(2)).unwrap();
+    symlink("/dev/null", name(3)).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(name(4)).unwrap();
+    let rig = Rig::new(&["--record", base.to_str().unwrap()]);
+    for number in 1..5 {
+        let (mut client, target) = rig.connect(Wire::Rfc6455);
+        talk(&mut client, &target);
+        let log = rig.proxy.stderr_until("--record: this connection is not recorded");
+        assert!(log.contains(&format!("session.{number} ")) && log.contains("no regular file"), "{log}");
+    }
+    session(&rig, Wire::Rfc6455, b"from the client", b"from the target");
+    complete(&name(5));
+    assert_eq!(side(&pieces(&name(5), false), true), b"from the client");
 }

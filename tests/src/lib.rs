@@ -34,7 +34,7 @@ pub use client::Client;
 pub use decode::End;
 pub use http::{Reply, http};
 pub use open::{Builder, Pending};
-pub use paths::{app, companion, example, launcher, library, proxy, script, unpacked};
+pub use paths::{app, companion, example, launcher, library, preload, proxy, script, unpacked};
 pub use ports::Ports;
 pub use process::Process;
 pub use reader::Reader;

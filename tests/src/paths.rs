@@ -79,21 +79,35 @@ pub fn script(file: &str) -> PathBuf {
 /// If the compiler is missing or complains.
 #[must_use]
 pub fn app(name: &str) -> PathBuf {
+    compiled(name, name.to_owned(), &[])
+}
+
+/// The same as a library to preload, `NAME.so`.
+///
+/// # Panics
+/// If the compiler is missing or complains.
+#[must_use]
+pub fn preload(name: &str) -> PathBuf {
+    compiled(name, format!("{name}.so"), &["-D_GNU_SOURCE", "-shared", "-fPIC"])
+}
+
+fn compiled(name: &str, result: String, options: &[&str]) -> PathBuf {
     static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
     // A compilation that failed poisons the lock; the next test tells the same story by itself.
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let built = built.get_or_insert_default();
-    if let Some(path) = built.get(name) {
+    if let Some(path) = built.get(&result) {
         return path.clone();
     }
     let source = script(&format!("{name}.c"));
     let directory = profile_directory().join("apps");
     std::fs::create_dir_all(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    let program = directory.join(name);
+    let program = directory.join(&result);
     // Test processes may run side by side: each compiles under a name of its own, and rename replaces atomically.
-    let draft = directory.join(format!("{name}.{}", std::process::id()));
+    let draft = directory.join(format!("{result}.{}", std::process::id()));
     let output = Command::new("cc")
         .args(["-std=gnu11", "-O2", "-Wall", "-Werror", "-pthread"])
+        .args(options)
         .arg("-o")
         .arg(&draft)
         .arg(&source)
@@ -106,7 +120,7 @@ pub fn app(name: &str) -> PathBuf {
         String::from_utf8_lossy(&output.stderr)
     );
     std::fs::rename(&draft, &program).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-    built.insert(name.to_owned(), program.clone());
+    built.insert(result, program.clone());
     program
 }
 

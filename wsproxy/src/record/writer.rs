@@ -104,12 +104,27 @@ fn begin(open: &mut HashMap<u64, Open>, path: PathBuf, form: Form, start: &Start
     }
 }
 
-/// Opens a file that only its owner can read, whatever stood there before.
+/// Opens a file that only its owner can read, whatever file stood there before. What is none, such as a FIFO that nobody reads, could
+/// stop the one thread that writes all recordings: it is not waited for, and not written to.
 fn create(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(SECRET).open(path)?;
-    if file.metadata()?.is_file() {
-        file.set_permissions(Permissions::from_mode(SECRET))?;
+    let other = || io::Error::new(io::ErrorKind::InvalidInput, "there is something that is no regular file");
+    let opened = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(SECRET)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path);
+    let file = match opened {
+        // "ENXIO O_NONBLOCK | O_WRONLY is set, the named file is a FIFO, and no process has the FIFO open for reading", or it is a
+        // socket: open(2).
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Err(other()),
+        opened => opened?,
+    };
+    if !file.metadata()?.is_file() {
+        return Err(other());
     }
+    file.set_permissions(Permissions::from_mode(SECRET))?;
     Ok(file)
 }
 
