@@ -45,10 +45,29 @@ fn connections_come_from_the_source_address() {
 
 #[test]
 fn a_target_without_an_address_of_the_sources_family_is_told() {
-    let proxy = start(&["--source-addr", "::1", "127.0.0.1:{port}", "127.0.0.1:1"]);
-    let mut client = Client::connect(proxy.addr(), Wire::Rfc6455).unwrap();
+    // Only a token knows what the target is.
+    let scratch = Scratch::new();
+    let tokens = scratch.join("tokens");
+    std::fs::write(&tokens, "a: 127.0.0.1:1\n").unwrap();
+    let tokens = ["--target-config", tokens.to_str().unwrap()];
+    let proxy = start(&[&tokens[..], &["--source-addr", "::1", "127.0.0.1:{port}"]].concat());
+    let mut client = Client::builder(Wire::Rfc6455).path("/a").connect(proxy.addr()).unwrap();
     assert_eq!(client.read_to_end(), b"");
     proxy.stderr_until("no address of the family of the source");
+    for target in ["127.0.0.1:1", "[::1]:1"] {
+        let source = if target.starts_with('[') { "127.0.0.9" } else { "::1" };
+        refuses(&["--source-addr", source, "1", target], 2, &["--source-addr", source, "family"]);
+    }
+}
+
+#[test]
+fn a_unix_socket_is_connected_to_from_no_address() {
+    let source = ["--source-addr", "127.0.0.9"];
+    for target in
+        [&["--unix-target", "/run/x"][..], &["--token-plugin", "UnixDomainSocketDirectory", "--token-source", "/"]]
+    {
+        refuses(&[&source, target, &["1"]].concat(), 2, &["--source-addr 127.0.0.9", "Unix socket"]);
+    }
 }
 
 #[test]

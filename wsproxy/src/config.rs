@@ -1,6 +1,7 @@
 //! What the command line asks for, checked: a `Config` holds no illegal combination.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,6 +75,23 @@ pub enum Towards {
     Tokens(token::Settings),
     /// To a program that is started.
     Program(Program),
+}
+
+impl Towards {
+    /// Why no connection could ever go there from `source`.
+    fn out_of_reach(&self, source: IpAddr) -> Option<&'static str> {
+        const UNIX: &str = "the target is a Unix socket, which is connected to from no address";
+        const FAMILY: &str = "the target is an address of the other family";
+        match self {
+            Towards::One(Destination::Unix(_)) => Some(UNIX),
+            Towards::Tokens(settings) if settings.kind == token::Kind::UnixDomainSocketDirectory => Some(UNIX),
+            Towards::One(Destination::Tcp(target)) => {
+                let target: IpAddr = target.host.parse().ok()?;
+                (target.is_ipv4() != source.is_ipv4()).then_some(FAMILY)
+            }
+            Towards::Tokens(_) | Towards::Program(_) => None,
+        }
+    }
 }
 
 /// Who to become when all is opened.
@@ -161,6 +179,7 @@ fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Con
     let given = given.filter(|name| !name.starts_with(char::is_uppercase));
     let program =
         wrapping.program(given, target.unix_target.as_ref(), tokens.is_some(), running.chroot.as_ref(), &listening)?;
+    let source = target.source_addr;
     let towards = match (program, target.unix_target, tokens) {
         (Some(program), ..) => Towards::Program(program),
         (None, Some(_), Some(_)) => {
@@ -179,6 +198,9 @@ fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Con
             Towards::One(Destination::Tcp(parsed))
         }
     };
+    if let (Some(source), Some(why)) = (source, source.and_then(|source| towards.out_of_reach(source))) {
+        return Err(Failure::value("--source-addr", source, why));
+    }
     let listen = addresses
         .iter()
         .map(|text| text.parse().map_err(|why| Failure::value("[ADDRESS:]PORT", text, why)))
@@ -206,7 +228,7 @@ fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Con
         inetd: listening.inetd,
         towards,
         dialer: Dialer {
-            source: target.source_addr,
+            source,
             timeout: Duration::from_secs(target.connect_timeout),
             proxy_protocol: target.proxy_protocol,
             tls: None,
