@@ -25,9 +25,14 @@ pub fn serve<H: Handler>(page: &str, handler: H) -> Result<(), Box<dyn Error>> {
     let server = Server::new(Settings { web: Some(Arc::new(web)), ..Settings::default() }, handler);
     tokio::runtime::Runtime::new()?.block_on(async {
         for bound in socket::listen(&listen)? {
-            println!("http://{bound}/{page}");
+            let url = format!("http://{bound}/{page}");
+            println!("{url}");
             let (server, listener) = (server.clone(), bound.into_listener()?);
-            tokio::spawn(async move { server.run(listener).await });
+            tokio::spawn(async move {
+                if let Err(error) = server.run(listener).await {
+                    eprintln!("{url} is served no more: {error}");
+                }
+            });
         }
         pending().await
     })

@@ -1,14 +1,14 @@
 //! Where connections come from.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 
-use wstests::{Client, Mode, Scratch, Server, TIMEOUT, Wire, proxy, wait};
+use wstests::{Client, Mode, Ports, Scratch, Server, TIMEOUT, Wire, proxy, wait};
 
 use crate::common::{Target, refuses, spawn, start, talk};
 
@@ -227,4 +227,70 @@ fn inetd_stands_alone() {
     let mut proxy = spawn(&["--inetd", "127.0.0.1:1"]);
     proxy.stderr_until("--inetd");
     assert_eq!(proxy.wait().code(), Some(1));
+}
+
+/// A proxy to which somebody passes `socket`, in the way that `options` say, whose descriptor 3 it is as well; and its log.
+fn given(socket: &TcpListener, options: &[&str], target: &Target) -> (std::process::Child, BufReader<ChildStderr>) {
+    let socket = OwnedFd::from(socket.try_clone().unwrap());
+    let script = r#"LISTEN_PID=$$ exec "$@" 3<&0"#;
+    let mut child = Command::new("timeout")
+        .args([&TIMEOUT.as_secs().to_string(), "sh", "-c", script, "sh"])
+        .arg(proxy())
+        .args(options)
+        .arg(target.addr())
+        .stdin(Stdio::from(socket))
+        .stderr(Stdio::piped())
+        .env("LISTEN_FDS", if options.contains(&"--inetd") { "0" } else { "1" })
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    (child, log)
+}
+
+/// Reads a log to the first line that holds `what`.
+#[track_caller]
+fn log_until(log: &mut impl BufRead, what: &str) {
+    assert!(log.lines().any(|line| line.unwrap().contains(what)), "no {what:?} in the log");
+}
+
+/// Shuts down a socket that others listen on as well.
+fn shut(socket: &TcpListener) {
+    use std::os::fd::AsRawFd as _;
+    // SAFETY: plain system call on an open socket.
+    assert_eq!(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) }, 0);
+}
+
+#[test]
+fn a_socket_that_listens_no_more_is_the_end_if_it_is_the_last() {
+    let (door, target) = (TcpListener::bind("127.0.0.1:0").unwrap(), Target::new());
+    let (mut alone, mut log) = given(&door, &["--inetd"], &target);
+    let mut client = Client::connect(door.local_addr().unwrap(), Wire::Rfc6455).unwrap();
+    talk(&mut client, &target.accept().0);
+    drop(client);
+    log_until(&mut log, " end ");
+    shut(&door);
+    let mut told = String::new();
+    log.read_to_string(&mut told).unwrap();
+    assert_eq!(told.matches("listened on no more").count(), 1, "{told}");
+    assert_eq!(alone.wait().unwrap().code(), Some(1), "{told}");
+}
+
+#[test]
+fn a_socket_that_listens_no_more_leaves_the_others() {
+    let (door, target, other) = (TcpListener::bind("127.0.0.1:0").unwrap(), Target::new(), Ports::one());
+    let (mut proxy, mut log) = given(&door, &[&other.addr().to_string()], &target);
+    log_until(&mut log, "listening");
+    log_until(&mut log, "listening");
+    shut(&door);
+    log_until(&mut log, "listened on no more");
+    let mut client = Client::connect(other.addr(), Wire::Rfc6455).unwrap();
+    talk(&mut client, &target.accept().0);
+    // timeout(1) hands it on.
+    // SAFETY: plain system call; the process has not been waited for, so the number is still its own.
+    assert_eq!(unsafe { libc::kill(proxy.id() as libc::pid_t, libc::SIGTERM) }, 0);
+    drop(client);
+    let mut told = String::new();
+    log.read_to_string(&mut told).unwrap();
+    assert!(!told.contains("listened on no more") && told.contains("ended"), "{told}");
+    proxy.wait().unwrap();
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use wsproxy::lifecycle::Lifecycle;
 use wsproxy::{Handler, Server};
 
+use crate::doors::Doors;
 use crate::notify::Notify;
 use crate::options::Running;
 use crate::program;
@@ -50,6 +51,7 @@ impl Ending {
         mut self,
         server: &Server<H>,
         lifecycle: &Lifecycle,
+        doors: &Doors,
         notify: &Notify,
         mut program: Option<program::Running>,
     ) -> u8 {
@@ -59,9 +61,11 @@ impl Ending {
         // When what is open is cut off.
         let mut deadline = None;
         let (mut is_finished, mut status) = (false, 0);
+        // There is nothing to listen on any more: whoever started it is to know, and to start it again.
+        let mut shut = false;
         loop {
             if is_finished && !program.as_ref().is_some_and(program::Running::runs) {
-                return status;
+                return status.max(u8::from(shut));
             }
             let (why, number) = tokio::select! {
                 () = &mut finished, if !is_finished => {
@@ -86,6 +90,10 @@ impl Ending {
                 }
                 () = at(self.timeout), if deadline.is_none() => ("--timeout", Some(Number::SIGTERM)),
                 () = &mut idle, if deadline.is_none() => ("--idle-timeout", Some(Number::SIGTERM)),
+                () = doors.none_left(), if deadline.is_none() => {
+                    shut = true;
+                    ("no address is listened on any more", Some(Number::SIGTERM))
+                }
                 () = at(deadline), if !lifecycle.is_cut() => {
                     tracing::info!(open = lifecycle.open(), "cut off");
                     lifecycle.cut();
@@ -98,7 +106,7 @@ impl Ending {
                     program.end(Number::SIGKILL);
                     status = program.ended().await;
                 }
-                return status;
+                return status.max(u8::from(shut));
             }
             if let (Some(program), Some(number)) = (&mut program, number) {
                 program.end(number);

@@ -16,6 +16,7 @@
 //! }
 //! ```
 
+mod accepting;
 pub mod address;
 pub mod auth;
 mod connection;

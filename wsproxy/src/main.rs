@@ -5,6 +5,7 @@ mod config;
 // It forks, before there is a second thread, and does something between fork and exec.
 #[allow(unsafe_code)]
 mod daemon;
+mod doors;
 mod ending;
 mod failure;
 // It takes over descriptors that are only known by their numbers.

@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accepting::Complaints;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::socket::Listener;
@@ -24,12 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The media type of the OpenMetrics text format, which Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// How long to wait when there are no descriptors left for a connection.
-const EXHAUSTED: Duration = Duration::from_millis(100);
-
 /// Answers on `listener` until the future is dropped: `/metrics`, and `/healthz` with 200 while connections are accepted, and
 /// 503 when they are no more.
 pub async fn run(listener: Listener, metrics: Arc<Metrics>, lifecycle: Lifecycle) {
+    let complaints = Complaints::default();
     loop {
         let accepted = match &listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
@@ -39,9 +38,11 @@ pub async fn run(listener: Listener, metrics: Arc<Metrics>, lifecycle: Lifecycle
                 serve(stream, &metrics, &lifecycle);
             }),
         };
-        if let Err(error) = accepted {
-            tracing::warn!(%error, "no connection of the monitor can be accepted");
-            tokio::time::sleep(EXHAUSTED).await;
+        if let Err(error) = accepted
+            && let Err(error) = complaints.after(error, "connection of the monitor").await
+        {
+            tracing::error!(%error, "the monitor listens no more");
+            return;
         }
     }
 }

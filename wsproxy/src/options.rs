@@ -40,8 +40,8 @@ Examples:
   wsproxy 5901 -- vncserver -geometry 640x480 :1
   wsproxy -D --pid-file /run/wsproxy.pid --user nobody 443 [::1]:80 vnc.example.org:5900
 
-Exit status: 0 ended as asked, 1 it cannot start, 2 bad usage; PROGRAM's own, or 128 and the
-number of the signal that ended it."
+Exit status: 0 ended as asked, 1 it cannot start or listens no more, 2 bad usage; PROGRAM's own,
+or 128 and the number of the signal that ended it."
 )]
 pub struct Options {
     /// Where to listen, [ADDRESS:]PORT, one or several; the last is the target, HOST:PORT

@@ -22,6 +22,7 @@ use wsproxy::{BadSetting, Server, Settings, monitor};
 
 use crate::config::{self, Config};
 use crate::daemon::{self, PidFile, Side};
+use crate::doors::Doors;
 use crate::ending::{Ending, Reload};
 use crate::failure::Failure;
 use crate::notify::Notify;
@@ -100,8 +101,9 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> 
         let _inside = control.enter();
         Ending::new(&config.running, reloads).map_err(|why| Failure::system("signals", why))?
     };
+    let doors = Arc::new(Doors::new(&sources.listeners));
     if serves {
-        serve(&control, &server, &settings, sources)?;
+        serve(&control, &server, &settings, sources, &doors)?;
     }
     let started = program.map(|(plan, mode)| {
         let _inside = control.enter();
@@ -112,7 +114,7 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> 
         waiter.ready(&null)?;
     }
     notify.ready();
-    let status = control.block_on(ending.reached(&server, &settings.lifecycle, &notify, program));
+    let status = control.block_on(ending.reached(&server, &settings.lifecycle, &doors, &notify, program));
     if let Some(recorder) = recorder {
         recorder.finish();
     }
@@ -212,7 +214,13 @@ fn server(config: &Config, front: Front, watchers: Watchers) -> (Server<Proxy>, 
 }
 
 /// Begins to serve: on a thread for each processor, of which each has a runtime and a copy of each socket.
-fn serve(control: &Runtime, server: &Server<Proxy>, settings: &Settings, sources: Sources) -> Result<(), Failure> {
+fn serve(
+    control: &Runtime,
+    server: &Server<Proxy>,
+    settings: &Settings,
+    sources: Sources,
+    doors: &Arc<Doors>,
+) -> Result<(), Failure> {
     let failed = |why| Failure::system("listening", why);
     let Sources { listeners, connections, monitor } = sources;
     for listener in &listeners {
@@ -243,13 +251,17 @@ fn serve(control: &Runtime, server: &Server<Proxy>, settings: &Settings, sources
     let workers = thread::available_parallelism().map_or(1, usize::from);
     for _ in 0..workers {
         let copies = listeners.iter().map(Bound::try_clone).collect::<io::Result<Vec<Bound>>>().map_err(failed)?;
-        let (runtime, server) = (runtime()?, server.clone());
+        let (runtime, server, doors) = (runtime()?, server.clone(), Arc::clone(doors));
         let work = move || {
             runtime.block_on(async {
-                for copy in copies {
-                    let server = server.clone();
+                for (number, copy) in copies.into_iter().enumerate() {
+                    let (server, doors) = (server.clone(), Arc::clone(&doors));
                     match copy.into_listener() {
-                        Ok(listener) => drop(tokio::spawn(async move { server.run(listener).await })),
+                        Ok(listener) => drop(tokio::spawn(async move {
+                            if let Err(error) = server.run(listener).await {
+                                doors.lost(number, &error);
+                            }
+                        })),
                         Err(error) => tracing::error!(%error, "a socket cannot be listened on"),
                     }
                 }

@@ -1,5 +1,6 @@
 //! A server: what it needs to know, and the connections that come from its listening sockets.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use wsproto::Policy;
 
+use crate::accepting::Complaints;
 use crate::connection::{self, Origin};
 use crate::handler::{Handler, Peer};
 use crate::lifecycle::Lifecycle;
@@ -19,9 +21,6 @@ use crate::stream::Stream;
 use crate::tls::Tls;
 use crate::trust::Trusted;
 use crate::web::Web;
-
-/// How long to wait when there are no descriptors left for a connection.
-const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// How long what is open may take to end once it is cut off.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -74,6 +73,7 @@ struct Shared<H> {
     handler: H,
     settings: Settings,
     connections: AtomicU64,
+    complaints: Complaints,
 }
 
 impl<H> Clone for Server<H> {
@@ -85,7 +85,8 @@ impl<H> Clone for Server<H> {
 impl<H: Handler> Server<H> {
     /// A server around `handler`.
     pub fn new(settings: Settings, handler: H) -> Self {
-        Server { shared: Arc::new(Shared { handler, settings, connections: AtomicU64::new(0) }) }
+        let (connections, complaints) = (AtomicU64::new(0), Complaints::default());
+        Server { shared: Arc::new(Shared { handler, settings, connections, complaints }) }
     }
 
     /// Serves the connections of `listener` until the lifecycle says to drain; those that are open then go on.
@@ -93,10 +94,13 @@ impl<H: Handler> Server<H> {
     /// Several threads may do so with copies of one listening socket, each in a runtime of its own: a connection stays with
     /// the thread that accepts it, which is one that has nothing else to do. A runtime is to live until
     /// [`Server::finished`].
-    pub async fn run(&self, listener: Listener) {
+    ///
+    /// # Errors
+    /// Those of accept(2) that are the listening socket's own: it listens no more, as somebody who shares it has shut it down.
+    pub async fn run(&self, listener: Listener) -> io::Result<()> {
         tokio::select! {
-            () = self.accept(&listener) => {}
-            () = self.shared.settings.lifecycle.draining() => {}
+            ended = self.accept(&listener) => ended.map(|never| match never {}),
+            () = self.shared.settings.lifecycle.draining() => Ok(()),
         }
     }
 
@@ -127,7 +131,7 @@ impl<H: Handler> Server<H> {
         Ok(())
     }
 
-    async fn accept(&self, listener: &Listener) {
+    async fn accept(&self, listener: &Listener) -> io::Result<Infallible> {
         loop {
             let accepted = match listener {
                 Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
@@ -137,22 +141,11 @@ impl<H: Handler> Server<H> {
                     tokio::spawn(serve_unix(stream, Arc::clone(&self.shared)));
                 }),
             };
-            match accepted {
-                Ok(()) => {}
-                // The connection failed before it was accepted; the next may not. accept(2) says so of these and others.
-                Err(error) if !is_exhausted(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "no connection can be accepted");
-                    tokio::time::sleep(EXHAUSTED).await;
-                }
+            if let Err(error) = accepted {
+                self.shared.complaints.after(error, "connection").await?;
             }
         }
     }
-}
-
-/// Whether accept(2) failed for want of something that other connections hold.
-fn is_exhausted(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 async fn serve_tcp<H: Handler>(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared<H>>) {
