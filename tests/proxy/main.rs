@@ -4,6 +4,7 @@ mod auth;
 mod certificates;
 mod clients;
 mod common;
+mod dialing;
 mod ending;
 mod front;
 mod hixie;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::client::TlsStream;
@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use crate::address::{AddressError, Target};
 use crate::handler::{Peer, Request};
 use crate::proxy_protocol::{self, Ends};
+use crate::resolve::resolve;
 use crate::socket::tune;
 use crate::stream::Stream;
 use crate::tls::TargetTls;
@@ -130,8 +131,8 @@ impl Dialer {
     }
 
     async fn connect_tcp(&self, target: &Target) -> io::Result<TcpStream> {
-        let found = lookup_host((target.host.as_str(), target.port)).await?;
-        self.race(found.filter(|addr| self.reaches(addr)).collect()).await
+        let found = resolve(&target.host, target.port).await?;
+        self.race(found.into_iter().filter(|addr| self.reaches(addr)).collect()).await
     }
 
     /// Tries all addresses, each when the one before has failed or has had its time.

@@ -32,6 +32,7 @@ pub mod proxy;
 pub mod proxy_protocol;
 pub mod record;
 pub mod relay;
+mod resolve;
 pub mod server;
 pub mod setting;
 pub mod socket;

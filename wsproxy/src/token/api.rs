@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::{Lookup, Miss, Plugin, described, written};
 use crate::dial::Destination;
+use crate::resolve::resolve;
 use crate::setting::{BadSetting, Source};
 use crate::stream::Stream;
 use crate::tls::{TargetTls, Trust};
@@ -85,7 +86,8 @@ impl Api {
         let host = url.host().unwrap_or_default();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
-        let mut stream: Stream = Box::new(TcpStream::connect((bare, port)).await.map_err(|error| fail(&error))?);
+        let addrs = resolve(bare, port).await.map_err(|error| fail(&error))?;
+        let mut stream: Stream = Box::new(TcpStream::connect(&addrs[..]).await.map_err(|error| fail(&error))?);
         if let Some(tls) = &self.tls {
             stream = Box::new(tls.connect(bare, stream).await.map_err(|error| fail(&error))?);
         }
