@@ -1,12 +1,61 @@
 //! Clients whose targets take their time.
 
 use std::fs;
+use std::io::Read as _;
 use std::process::Command;
 
-use wstests::{Client, Scratch, Server, Wire, net, preload, proxy};
+use wstests::{Client, End, Rng, Scratch, Server, TIMEOUT, Wire, net, preload, proxy, wait};
 
-use crate::common::Target;
+use crate::common::{Target, start};
+use crate::target::full;
 use crate::tokens::reaches;
+
+/// A proxy in front of a target that does not answer, for one client at a time.
+fn patient(target: &str) -> Server {
+    start(&["--connect-timeout", "600", "--max-connections", "1", "127.0.0.1:{port}", target])
+}
+
+#[test]
+fn a_client_that_leaves_before_its_target_answers_leaves_its_place() {
+    let (door, _waiting) = full();
+    let proxy = patient(&door.local_addr().unwrap().to_string());
+    let next = |wire| wait::until("a place", || Client::connect(proxy.addr(), wire).ok());
+    for wire in Wire::WEBSOCKET {
+        drop(next(wire));
+        next(wire).abort();
+        if matches!(wire, Wire::Rfc6455 | Wire::Rfc6455Base64) {
+            let mut client = next(wire);
+            client.close(1000);
+            assert_eq!(client.read_to_end(), b"");
+            assert_eq!(client.end(), Some(&End::Close(Some(1000), String::new())));
+        }
+    }
+    drop(next(Wire::Rfc6455));
+    let log = proxy.stderr_until("left before the target answered");
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn what_a_client_says_before_its_target_answers_is_for_the_target_all_the_same() {
+    let words = Rng::new(5).bytes(300_000);
+    for wire in Wire::WEBSOCKET {
+        let (door, waiting) = full();
+        let proxy = patient(&door.local_addr().unwrap().to_string());
+        let mut client = Client::connect(proxy.addr(), wire).unwrap();
+        client.send(&words[..3]);
+        client.send(&words[3..]);
+        drop(client);
+        for _ in &waiting {
+            door.accept().unwrap();
+        }
+        // The kernel tries again by itself.
+        let (mut target, _) = door.accept().unwrap();
+        target.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let mut got = Vec::new();
+        target.read_to_end(&mut got).unwrap();
+        assert!(got == words, "{wire:?}: {} of {} bytes", got.len(), words.len());
+    }
+}
 
 /// More clients than the 512 threads that a runtime lends, of which there is one for each processor.
 #[test]

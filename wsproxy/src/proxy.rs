@@ -11,7 +11,7 @@ use crate::dial::{Connection, Destination, Dialer};
 use crate::handler::{Denial, Handler, Request, WebRequest};
 use crate::metrics::Metrics;
 use crate::record::Recorder;
-use crate::relay::{self, GOING_AWAY, INTERNAL_ERROR, Outcome, TRY_AGAIN_LATER};
+use crate::relay::{self, GOING_AWAY, INTERNAL_ERROR, NORMAL, Outcome, TRY_AGAIN_LATER};
 use crate::stream::Stream;
 use crate::token::Tokens;
 use crate::traffic::{ClientSide, TargetSide, Traffic};
@@ -48,30 +48,22 @@ pub struct Proxy {
 
 impl Proxy {
     /// Relays, looked at by whoever is to look.
-    async fn relay<T>(&self, mut socket: WebSocket<Stream>, target: &mut T, request: &Request) -> Outcome
+    async fn relay<T>(&self, socket: &mut WebSocket<Stream>, target: &mut T, request: &Request) -> Outcome
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let traffic = self.traffic.as_ref();
         let recording = self.recorder.as_ref().map(|recorder| recorder.begin(request));
-        match (recording, traffic) {
-            (None, None) => self.relay_on(&mut socket, target, request).await,
+        match (recording, self.traffic.clone()) {
+            (None, None) => self.relay_on(socket, target, request).await,
             (recording, traffic) => {
-                let dialect = request.accepted.dialect;
-                let mut target = Watched::new(target, (recording, traffic.cloned().map(TargetSide)));
-                let mut socket = socket.map(|stream, early| {
-                    let mut watch = traffic.cloned().map(|traffic| ClientSide::new(traffic, dialect));
-                    watch.read(early);
-                    Watched::new(stream, watch)
-                });
-                self.relay_on(&mut socket, &mut target, request).await
+                let mut target = Watched::new(target, (recording, traffic.map(TargetSide)));
+                self.relay_on(socket, &mut target, request).await
             }
         }
     }
 
-    async fn relay_on<C, T>(&self, socket: &mut WebSocket<C>, target: &mut T, request: &Request) -> Outcome
+    async fn relay_on<T>(&self, socket: &mut WebSocket<Stream>, target: &mut T, request: &Request) -> Outcome
     where
-        C: AsyncRead + AsyncWrite + Unpin,
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let mut counted = (0, 0);
@@ -100,6 +92,13 @@ impl Handler for Proxy {
     }
 
     async fn serve(&self, mut request: Request, mut socket: WebSocket<Stream>) {
+        if let Some(traffic) = &self.traffic {
+            let mut watch = ClientSide::new(traffic.clone(), request.accepted.dialect);
+            socket = socket.map(|stream, early| {
+                watch.read(early);
+                Box::new(Watched::new(stream, watch)) as Stream
+            });
+        }
         let looked_up: Option<Destination> = request.extensions.remove();
         let target = match (&self.towards, &looked_up) {
             (Towards::One(target), _) | (Towards::Tokens(_), Some(target)) => target,
@@ -108,7 +107,13 @@ impl Handler for Proxy {
         };
         let Request { accepted, peer, id, lifecycle, .. } = &request;
         let connected = tokio::select! {
+            // A client that comes, speaks and leaves is served if the target is quick.
+            biased;
             connected = self.dialer.connect(target, &request) => connected,
+            () = socket.forsaken() => {
+                tracing::info!(id, %peer, %target, "the client left before the target answered");
+                return relay::part(&mut socket, NORMAL).await;
+            }
             () = lifecycle.cut_off() => {
                 tracing::info!(id, %peer, %target, "cut off before the target answered");
                 return relay::part(&mut socket, GOING_AWAY).await;
@@ -136,9 +141,9 @@ impl Handler for Proxy {
         };
         tracing::info!(id, %peer, %target, dialect = %accepted.dialect, path, "open");
         let outcome = match &mut connection {
-            Connection::Tcp(stream) => self.relay(socket, stream, &request).await,
-            Connection::Unix(stream) => self.relay(socket, stream, &request).await,
-            Connection::Tls(stream) => self.relay(socket, stream, &request).await,
+            Connection::Tcp(stream) => self.relay(&mut socket, stream, &request).await,
+            Connection::Unix(stream) => self.relay(&mut socket, stream, &request).await,
+            Connection::Tls(stream) => self.relay(&mut socket, stream, &request).await,
         };
         tracing::info!(id, %peer, up = outcome.up, down = outcome.down, cause = %outcome.cause, "end");
     }

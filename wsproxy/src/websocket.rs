@@ -1,10 +1,11 @@
 //! A WebSocket as a stream of bytes.
 //!
-//! No payload is kept on the way in: what is read is decoded in the reader's own buffer, and payload is never longer than what
-//! carried it. None is kept on the way out either: a write reports exactly the bytes that the transport took (see
+//! No payload is kept on the way in, but what a client says before it has a reader ([`WebSocket::forsaken`]): what is read is decoded in
+//! the reader's own buffer, and payload is never longer than what carried it. None is kept on the way out either: a write reports exactly the bytes that the transport took (see
 //! [`wsproto::Sender`]), so backpressure passes through as it is, and an idle connection holds no buffer.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,6 +18,12 @@ const SCRATCH: usize = 88 * 1024;
 
 /// How much longer the payload can be than the base64 characters that complete it: three of a quantum came before.
 const SPARE: usize = 2;
+
+/// How much is kept of what a client says before anybody reads it.
+const AHEAD: usize = 64 * 1024;
+
+/// How much of it is read at a time.
+const PIECE: usize = 4096;
 
 /// Close code of an ordinary end, RFC 6455 section 7.4.1.
 const NORMAL_CLOSURE: u16 = 1000;
@@ -38,7 +45,7 @@ pub struct WebSocket<T> {
     sender: Sender,
     /// What the client sent behind its request.
     early: Vec<u8>,
-    /// Payload that a reader with a tiny buffer left.
+    /// Payload that a reader with a tiny buffer left, or that was there before a reader.
     left: Vec<u8>,
     /// The dialect has pings.
     pings: bool,
@@ -87,6 +94,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     /// [`AsyncWrite::poll_shutdown`].
     pub fn close(&mut self, code: u16) {
         self.sender.close(self.receiver.end().map_or(code, End::reply_code));
+    }
+
+    /// Listens to a client that nobody reads from yet. What it says is kept for the next read, up to 64 KiB, and pings are answered.
+    /// Ready when it has ended without a word; one that has said something is to be heard, whatever it did then.
+    pub async fn forsaken(&mut self) {
+        poll_fn(|cx| self.poll_forsaken(cx)).await;
+    }
+
+    fn poll_forsaken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // In here, and not beside the future, of which each waiting connection has one.
+        let mut piece = [0; PIECE];
+        while self.left.len() <= AHEAD - PIECE {
+            let mut buf = ReadBuf::new(&mut piece);
+            let kept = std::mem::take(&mut self.left);
+            let read = Pin::new(&mut *self).poll_read(cx, &mut buf);
+            self.left = kept;
+            match ready!(read) {
+                Ok(()) if !buf.filled().is_empty() => self.left.extend_from_slice(buf.filled()),
+                Ok(()) | Err(_) if self.left.is_empty() => return Poll::Ready(()),
+                Ok(()) | Err(_) => return Poll::Pending,
+            }
+        }
+        Poll::Pending
     }
 
     /// Whether the client's dialect has pings.
@@ -145,6 +175,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         let count = self.left.len().min(to.len());
         for (to, from) in to.iter_mut().zip(self.left.drain(..count)) {
             *to = from;
+        }
+        if self.left.is_empty() {
+            self.left = Vec::new();
         }
         count
     }
