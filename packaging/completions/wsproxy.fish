@@ -10,7 +10,7 @@ complete -c wsproxy -l heartbeat -d 'Ping a silent client every so many seconds,
 complete -c wsproxy -l max-connections -d 'The most WebSockets at a time; one more is answered with 503' -r
 complete -c wsproxy -l max-per-ip -d 'The most WebSockets of one address (IPv6: of one /64 network) at a time; one more is answered with 429' -r
 complete -c wsproxy -l token-plugin -d 'Look up the target of each client by a token, in its request\'s ?token= or else its path: TokenFile, ReadOnlyTokenFile, TokenFileName, BaseTokenAPI, JSONTokenApi, JWTTokenApi, TokenRedis or UnixDomainSocketDirectory' -r
-complete -c wsproxy -l token-source -d 'What the plugin is to use: a file, a directory, a URL with %s in it, or HOST[:PORT[:DB[:PASSWORD[:NAMESPACE]]]] of a Redis server' -r
+complete -c wsproxy -l token-source -d 'What the plugin is to use: a file, a directory, a URL with %s in it, or HOST[:PORT[:DB[:PASSWORD[:NAMESPACE]]]] of a Redis server, or its redis:// or (with TLS) rediss:// URL' -r
 complete -c wsproxy -l token-source-file -d 'The file whose first line is that, as it may hold a password' -r -F
 complete -c wsproxy -l target-config -d 'The same as --token-plugin TokenFile --token-source FILE' -r -F
 complete -c wsproxy -l origin -d 'Let in pages of this origin only, as https://example.org; repeatable' -r

@@ -137,6 +137,52 @@ fn redis_tells_the_target_plain_or_in_json_in_a_namespace() {
     reaches(&proxy, "/plain", &target);
 }
 
+#[test]
+fn redis_tells_the_target_over_tls() {
+    let (pki, target) = (Pki::new(), Target::new());
+    pki.issue("ca", "redis", "/CN=redis", "DNS:localhost,IP:127.0.0.1");
+    pki.authority("other");
+    let [ca, certificate, key] = ["ca.pem", "redis.pem", "redis.key"].map(|name| pki.file(name));
+    let tls = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+    let rights = ["--user", "ann", "on", ">pa:ss@", "~*", "+@all"];
+    let plain =
+        ["--port", "0", "--tls-port", "{port}", "--tls-auth-clients", "no", "--bind", "127.0.0.1", "--save", ""];
+    let redis = Server::bare(Command::new("redis-server").args(plain).args(tls).args(rights));
+    let port = redis.port().to_string();
+    let cli = |words: &[&str]| {
+        let own = ["-e", "--tls", "--cacert", &ca, "-h", "localhost", "-p", &port, "-n", "2"];
+        let output = finish(Command::new("redis-cli").args(own).args(words));
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    };
+    cli(&["set", "a", &target.addr()]);
+    cli(&["set", "n:s:b", &target.addr()]);
+    cli(&["config", "set", "requirepass", "secret"]);
+    let start = |source: &str, authority: &str| {
+        // A command line is no place for a password.
+        std::fs::write(pki.file("source"), source).unwrap();
+        let named = ["--token-plugin", "TokenRedis", "--token-source-file", &pki.file("source"), "127.0.0.1:{port}"];
+        Server::bare(Command::new(proxy()).env("SSL_CERT_FILE", pki.file(authority)).args(named))
+    };
+    let proxy = start(&format!("rediss://ann:pa%3Ass%40@localhost:{port}/2"), "ca.pem");
+    reaches(&proxy, "/a", &target);
+    reaches(&proxy, "/?token=a", &target);
+    denied(&proxy, "/b", 404);
+    let spaced = start(&format!("rediss://:secret@127.0.0.1:{port}/2?namespace=n:s"), "ca.pem");
+    reaches(&spaced, "/b", &target);
+    denied(&spaced, "/a", 404);
+    // A wrong password, a server without TLS, which this is not, and one that is somebody else's.
+    denied(&start(&format!("rediss://ann:pa@localhost:{port}/2"), "ca.pem"), "/a", 502);
+    denied(&start(&format!("redis://ann:pa%3Ass%40@localhost:{port}/2"), "ca.pem"), "/a", 502);
+    let stranger = start(&format!("rediss://ann:pa%3Ass%40@localhost:{port}/2"), "other.pem");
+    denied(&stranger, "/a", 502);
+    let log = stranger.stderr_until("tokens cannot be looked up");
+    assert!(log.contains("certificate") && !log.contains("pa%3A") && !log.contains("pa:ss"), "{log}");
+    let bad = ["--token-plugin", "TokenRedis", "--token-source", "rediss://ann:pa@localhost:x", "127.0.0.1:0"];
+    let output = finish(Command::new(wstests::proxy()).args(bad));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && told.contains("--token-source (hidden)"), "{told}");
+}
+
 /// Tokens for the key in `file`.
 struct Issuer<'a> {
     key: &'a str,

@@ -18,7 +18,7 @@ pub struct TokenOptions {
     #[arg(long, value_name = "PLUGIN")]
     token_plugin: Option<Kind>,
     /// What the plugin is to use: a file, a directory, a URL with %s in it, or
-    /// HOST[:PORT[:DB[:PASSWORD[:NAMESPACE]]]] of a Redis server
+    /// HOST[:PORT[:DB[:PASSWORD[:NAMESPACE]]]] of a Redis server, or its redis:// or (with TLS) rediss:// URL
     #[arg(long, value_name = "ARG", conflicts_with = "token_source_file")]
     token_source: Option<String>,
     /// The file whose first line is that, as it may hold a password

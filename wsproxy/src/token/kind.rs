@@ -87,7 +87,7 @@ impl Kind {
     pub fn is_secret(self, source: &str) -> bool {
         match self {
             Kind::BaseTokenApi | Kind::JsonTokenApi => source.contains('@'),
-            Kind::TokenRedis => source.matches(':').count() >= 3,
+            Kind::TokenRedis => source.contains('@') || source.matches(':').count() >= 3,
             Kind::TokenFile
             | Kind::ReadOnlyTokenFile
             | Kind::TokenFileName
