@@ -151,7 +151,7 @@ fn certificates_are_for_those_who_may_come_in() {
     talk(&mut Client::connect(ann.addr(), Wire::Rfc6455).unwrap(), &rig.accept());
     turned_away(&through("bob"), "", 403);
     // A client without TLS has no certificate.
-    turned_away(&rig.proxy, "", 403);
+    turned_away(&rig.proxy, "", 400);
 }
 
 #[test]

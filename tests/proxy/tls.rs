@@ -177,6 +177,11 @@ fn verify_client_lets_in_who_has_a_certificate_of_the_authority() {
             let stranger = tunnel(&rig.proxy, &(checked(&pki) + who));
             assert!(Client::connect(stranger.addr(), Wire::Rfc6455).is_err(), "{who:?}");
         }
+        // Who speaks without TLS shows no certificate either.
+        for wire in Wire::WEBSOCKET {
+            let refusal = Client::connect(rig.proxy.addr(), wire).unwrap_err().to_string();
+            assert!(refusal.contains("400"), "{wire:?}: {refusal}");
+        }
     }
     let here = pki.path();
     refused(here, &["--cert", &cert, "--cafile", &ca], 2, &["--cafile", "--verify-client"]);

@@ -36,7 +36,7 @@ pub struct TlsOptions {
     /// The cipher suites to speak, and no others, by their names in OpenSSL or in RFCs, most preferred first
     #[arg(long, value_name = "NAME[:NAME...]")]
     ssl_ciphers: Option<Ciphers>,
-    /// Turn away clients without a certificate of an authority that the system trusts
+    /// Turn away clients without a certificate of an authority that the system trusts, and those without TLS
     #[arg(long)]
     verify_client: bool,
     /// Trust the authorities of this file (PEM) with certificates of clients, and no others

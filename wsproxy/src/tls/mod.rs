@@ -47,7 +47,7 @@ pub struct Settings {
     pub minimum: Version,
     /// The cipher suites.
     pub ciphers: Ciphers,
-    /// Whose certificates clients must have; `None`: they need not show any.
+    /// Whose certificates clients must have, so that those without TLS are turned away as well; `None`: they need not show any.
     pub clients: Option<Trust>,
     /// Clients without TLS are turned away.
     pub only: bool,
@@ -172,7 +172,8 @@ impl Tls {
 
     /// Whether clients without TLS are turned away.
     pub(crate) fn only(&self) -> bool {
-        self.shared.settings.only
+        // Who speaks without TLS shows no certificate.
+        self.shared.settings.only || self.shared.settings.clients.is_some()
     }
 
     /// Makes the handshake with a client whose first bytes have been read.
