@@ -193,6 +193,7 @@ fn verify_client_lets_in_who_has_a_certificate_of_the_authority() {
         &["--cafile ca.key: there is no certificate"],
     );
     refused(here, &["--verify-client"], 1, &["--verify-client: there is no certificate"]);
+    refused(here, &["--ssl-version", "tlsv1_3"], 1, &["--ssl-version: there is no certificate"]);
 }
 
 #[test]

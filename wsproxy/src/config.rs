@@ -171,10 +171,17 @@ fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Con
     if let Some(missing) = tls.missing().or_else(|| web.missing(auth.asks())) {
         return Err(missing);
     }
+    let is_given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    if is_given("unix_listen_mode") && listening.unix_listen.is_none() {
+        return Err(Failure::needs("--unix-listen-mode", "--unix-listen FILE"));
+    }
+    if is_given("record_format") && !watching.records() {
+        return Err(Failure::needs("--record-format", "--record FILE"));
+    }
     watching.check(running.daemon, listening.inetd)?;
     let tokens = tokens.settings(Duration::from_secs(clients.handshake_timeout))?;
     let given = matches.ids().map(clap::Id::as_str);
-    let given = given.filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine));
+    let given = given.filter(|name| is_given(name));
     // Groups of options are among them by the names of their types.
     let given = given.filter(|name| !name.starts_with(char::is_uppercase));
     let program =
@@ -210,6 +217,11 @@ fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Con
         (false, 0) => return Err(Failure::usage("missing [ADDRESS:]PORT; see `wsproxy --help`")),
         (true, 1..) => return Err(Failure::usage("--inetd: standard input is the one socket, so no other is given")),
         (true, 0) | (false, 1..) => {}
+    }
+    let only_unix = listen.is_empty() && inherited == 0 && !listening.inetd;
+    if clients.max_per_ip.is_some() && only_unix && clients.trust_proxy.is_empty() {
+        // They have no address of their own, and nobody is believed who tells one.
+        return Err(Failure::needs("--max-per-ip", "--trust-proxy unix, where all clients come by --unix-listen"));
     }
     if listening.inetd && running.daemon {
         return Err(Failure::usage("--daemon: inetd waits for the process that it has started"));
@@ -356,6 +368,9 @@ mod tests {
             (&["x", "host:1"], &["PORT", "x"]),
             (&["--frob", "80", "host:1"], &["--frob"]),
             (&["--inetd", "80", "host:1"], &["--inetd"]),
+            (&["--unix-listen-mode", "0600", "80", "host:1"], &["--unix-listen-mode", "--unix-listen FILE"]),
+            (&["--record-format", "js", "80", "host:1"], &["--record-format", "--record FILE"]),
+            (&["--max-per-ip", "1", "--unix-listen", "/x", "host:1"], &["--max-per-ip", "--trust-proxy"]),
             (&["--inetd", "-D", "host:1"], &["--daemon"]),
             (&["--unix-listen-mode", "0888", "80", "host:1"], &["--unix-listen-mode", "0888"]),
             (&["--unix-listen-mode", "01777", "80", "host:1"], &["--unix-listen-mode", "01777"]),

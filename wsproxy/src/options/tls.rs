@@ -104,6 +104,7 @@ impl TlsOptions {
         [
             ("--ssl-only", self.ssl_only),
             ("--verify-client", self.verify_client),
+            ("--ssl-version", self.ssl_version != Version::default()),
             ("--ssl-ciphers", self.ssl_ciphers.is_some()),
             ("--key-password-file", self.key_password_file.is_some()),
         ]

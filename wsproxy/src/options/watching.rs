@@ -35,14 +35,16 @@ pub struct Watchers {
 }
 
 impl WatchOptions {
-    /// Options that cannot be put into force together, or alone.
+    /// Whether anything is recorded.
+    pub fn records(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// Options that cannot be put into force together.
     ///
     /// # Errors
     /// Which, and why.
     pub fn check(&mut self, background: bool, inetd: bool) -> Result<(), Failure> {
-        if self.record_format != Form::default() && self.record.is_none() {
-            return Err(Failure::needs("--record-format", "--record FILE"));
-        }
         match (self.traffic, background, inetd) {
             (true, true, _) => return Err(Failure::usage("--traffic: a daemon has no standard output")),
             (true, false, true) => {

@@ -46,7 +46,7 @@ pub struct Program {
 }
 
 /// Options that mean the same for a program that serves WebSockets itself. All others need the proxy in front of it.
-const NEUTRAL: [&str; 15] = [
+const NEUTRAL: [&str; 14] = [
     "addresses",
     "wrap_mode",
     "program",
@@ -61,7 +61,6 @@ const NEUTRAL: [&str; 15] = [
     "log_file",
     "syslog",
     "log_format",
-    "unix_listen_mode",
 ];
 
 impl WrapOptions {
