@@ -10,6 +10,7 @@ use wstests::net::uninterrupted;
 use wstests::{Client, Ports, Process, Rng, Scratch, Server, TIMEOUT, Wire, proxy, wait};
 
 use crate::common::{Rig, Target, refuses, run, start, talk};
+use crate::tools::finish;
 
 /// A process in the background, ended with the test.
 struct Daemon(libc::pid_t);
@@ -176,6 +177,36 @@ fn the_log_file_is_opened_anew_on_sighup() {
     proxy.signal(libc::SIGHUP);
     wait::until("the complaint", || text(&gone).contains("--log-file").then_some(()));
     talk_again(&proxy, &target);
+}
+
+/// Nobody waits for the reader of a log, at the start, on SIGHUP, or in a session.
+#[test]
+fn a_pipe_that_nobody_reads_is_no_log_and_holds_up_nothing() {
+    let (scratch, target) = (Scratch::new(), Target::new());
+    let [log, other] = ["log", "other"].map(|name| scratch.join(name));
+    let name = log.to_str().unwrap();
+    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    pipe(&log);
+    for option in ["--log-file", "--pid-file"] {
+        let output = finish(Command::new(proxy()).args([option, name, "127.0.0.1:0", "127.0.0.1:9"]));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{told}");
+        assert!(told.contains(&format!("{option} {name}")), "{told}");
+    }
+    // Its reader has stopped reading.
+    let reader = fs::OpenOptions::new().read(true).write(true).open(&log).unwrap();
+    let mut proxy = crate::common::spawn(&["--log-file", name, "127.0.0.1:{port}", &target.addr()]);
+    wait::until("a listener", || wstests::net::is_listening(proxy.port()).then_some(()));
+    for _ in 0..400 {
+        talk_again(&proxy, &target);
+    }
+    drop(reader);
+    fs::rename(&log, &other).unwrap();
+    pipe(&log);
+    proxy.signal(libc::SIGHUP);
+    talk_again(&proxy, &target);
+    proxy.signal(libc::SIGTERM);
+    assert!(proxy.wait().success());
 }
 
 #[track_caller]

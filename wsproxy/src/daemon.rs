@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -93,7 +93,9 @@ impl PidFile {
     pub fn write(path: &Path) -> Result<Self, Failure> {
         let write = || {
             let path = std::path::absolute(path)?;
-            let mut file = File::create(&path)?;
+            // A FIFO without a reader is not waited for.
+            let mut open = File::options();
+            let mut file = open.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(&path)?;
             writeln!(file, "{}", std::process::id())?;
             let made = file.metadata()?;
             Ok(PidFile { path, id: (made.dev(), made.ino()) })

@@ -1,6 +1,7 @@
 //! The log: lines of text or JSON, on standard error, in a file that can be opened anew, and to syslog.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -47,8 +48,10 @@ pub fn open(log: &Log) -> Result<Opened, Failure> {
     Ok(Opened { verbose: log.verbose, format: log.format, file: file.transpose()?, syslog: syslog.transpose()? })
 }
 
+/// Opens a file to write behind its end. Where that is a FIFO or a terminal, nobody is waited for: neither its reader here, nor room in it
+/// later, when sessions would wait as well.
 fn append(path: &PathBuf) -> std::io::Result<File> {
-    File::options().append(true).create(true).open(path)
+    File::options().append(true).create(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
 impl Opened {
