@@ -53,7 +53,7 @@ fn a_web_service_tells_the_target() {
     }
     proxy.stderr_until("the service answers 500");
     reaches(&by_token("BaseTokenAPI", &format!("{base}/q?t=%s"), &[]), "/?token=x/a%26b", &target);
-    let base = base.replace("127", "ann:a%%20b@127");
+    let base = base.replacen("127", "ann:a%%20b@127", 1);
     reaches(&by_token("BaseTokenAPI", &format!("{base}/who?%s"), &[]), "/?token=a", &target);
 }
 
