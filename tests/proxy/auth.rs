@@ -65,13 +65,14 @@ fn a_name_and_password_are_asked_for() {
     }
     std::fs::write(source, "ann:new\n").unwrap();
     rig.proxy.signal(libc::SIGHUP);
-    rig.proxy.stderr_until("SIGHUP");
+    rig.proxy.stderr_until("SIGHUP: files read anew");
     turned_away(&rig.proxy, &basic("ann:a:b"), 401);
     let_in(&rig, &basic("ann:new"));
     // What cannot be used changes nothing.
     std::fs::write(source, "nobody\n").unwrap();
     rig.proxy.signal(libc::SIGHUP);
     rig.proxy.stderr_until("USER:PASSWORD is wanted");
+    rig.proxy.stderr_until("SIGHUP: what could not be read stays as it was");
     let_in(&rig, &basic("ann:new"));
 }
 

@@ -150,7 +150,7 @@ fn sighup_reads_certificates_at_once() {
     assert_eq!(subject(&rig.proxy, None), "CN=first");
     std::fs::rename(pki.file("second.pem"), &place).unwrap();
     rig.proxy.signal(libc::SIGHUP);
-    rig.proxy.stderr_until("SIGHUP");
+    rig.proxy.stderr_until("SIGHUP: files read anew");
     assert_eq!(subject(&rig.proxy, None), "CN=second");
     std::fs::write(&place, "half a fi").unwrap();
     rig.proxy.signal(libc::SIGHUP);

@@ -123,7 +123,12 @@ pub fn give_up(identity: &Identity) -> Result<(), Failure> {
     let group = gid.or(user.as_ref().map(|user| user.gid));
     let uid = user.as_ref().map(|user| user.uid).or(*uid);
     if let Some(group) = group {
-        let failed = |why| Failure::system(format!("--group {group}"), why);
+        // Named by the option that asks for it.
+        let option = match (gid, user) {
+            (None, Some(user)) => format!("--user {}", user.name),
+            _ => format!("--group {group}"),
+        };
+        let failed = |why| Failure::system(option.as_str(), why);
         // Root's own groups do not stay.
         match user.as_ref().and_then(|user| CString::new(user.name.as_str()).ok()) {
             Some(name) => initgroups(&name, group),

@@ -120,12 +120,18 @@ impl Ending {
 
     fn reload(&self, notify: &Notify) {
         notify.reloading();
+        let mut failed = false;
         for reload in &self.reloads {
             if let Err(error) = reload() {
                 tracing::error!(error, "not read anew");
+                failed = true;
             }
         }
-        tracing::info!("SIGHUP: files read anew");
+        if failed {
+            tracing::warn!("SIGHUP: what could not be read stays as it was");
+        } else {
+            tracing::info!("SIGHUP: files read anew");
+        }
         notify.ready();
     }
 }
