@@ -246,6 +246,47 @@ scenarios! { invariant_5_vfork, "torture_vfork":
     spawned_children("spawned")
 }
 
+// One program waits for the listener, another one accepts from it and has an environment without the library.
+scenarios! { masters, "torture_handon":
+    poll("poll-execve")
+    select("select-execve")
+    epoll("level-execve")
+    edges("edge-execve")
+    one_shot("oneshot-execve")
+    nested("nested-execve")
+    exclusive("exclusive-execve")
+    only_fork("level-fork")
+    execv("poll-execv")
+    execvp("poll-execvp")
+    execvpe("poll-execvpe")
+    execl("poll-execl")
+    execlp("poll-execlp")
+    execle("poll-execle")
+    fexecve("poll-fexecve")
+    execveat("poll-execveat")
+    the_system_calls("poll-raw")
+    the_system_call_execveat("poll-raw_at")
+    no_environment_and_a_large_one("poll-extremes")
+    the_standard_input("poll-stdin")
+    vfork("poll-vfork")
+    vfork_and_the_standard_input("poll-vfork_stdin")
+    posix_spawn("poll-spawn")
+    posix_spawnp_of_a_copy("poll-spawn_copy")
+}
+
+// One process waits for the listener, another one that it has forked accepts from it.
+scenarios! { sharing, "torture_share":
+    a_child_for_each_connection("forking")
+    children_that_are_woken_by_a_pipe("idle")
+    the_parent_takes_over("taking-over")
+    who_is_told_ends("leaving")
+    several_at_a_time("several")
+    a_child_that_waits_for_levels("levels")
+    a_child_that_waits_for_edges("edges")
+    a_child_that_waits_for_single_shots("single-shots")
+    a_child_that_waits_exclusively("exclusive")
+}
+
 scenarios! { invariant_5_fork, "torture_fork":
     a_child_for_each_connection("per-connection")
     the_last_owner_ends_it("last-owner")

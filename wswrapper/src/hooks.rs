@@ -61,6 +61,7 @@ mod options;
 mod processes;
 mod raw;
 mod reading;
+mod sharing;
 mod signals;
 mod stdio;
 mod waiting;
@@ -79,6 +80,7 @@ pub fn resolve() {
     processes::resolve();
     raw::resolve();
     reading::resolve();
+    sharing::resolve();
     signals::resolve();
     stdio::resolve();
     waiting::resolve();

@@ -19,6 +19,7 @@ use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 use crate::companion;
 use crate::glue::{errno, to_timespec};
 use crate::inherit;
+use crate::passing;
 use crate::signals;
 use crate::start::{identity, log_line};
 
@@ -29,7 +30,7 @@ const HIGH_SHARE: (u64, u64) = (15, 16);
 const HIGH_LIMIT: u64 = 1024;
 
 /// From asm-generic/socket.h; the libc crate does not have it for this target.
-const SO_COOKIE: c_int = 57;
+pub const SO_COOKIE: c_int = 57;
 
 /// What a bridged program may have sent that its companion has not taken: as much as keeps both at work.
 const PAIR_BUFFER: c_int = 256 * 1024;
@@ -502,6 +503,22 @@ impl Sys for Kernel {
             let _ = unsafe { call!(setsockopt, fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &raw const size, len) };
         }
         Ok((pair[0], pair[1]))
+    }
+
+    fn queue_pair(&self) -> Result<(Fd, Fd)> {
+        passing::pair()
+    }
+
+    fn queue_cookie(&self, fd: Fd) -> Option<u64> {
+        passing::cookie(fd)
+    }
+
+    fn send_passing(&self, fd: Fd, bytes: &[u8], passed: Fd) -> Result<()> {
+        passing::send(fd, bytes, passed)
+    }
+
+    fn receive_passed(&self, fd: Fd, buf: &mut [u8]) -> Result<(usize, Option<Fd>)> {
+        passing::receive(fd, buf)
     }
 
     fn bind_abstract(&self, fd: Fd, name: &[u8]) -> Result<()> {

@@ -13,7 +13,11 @@ use wslayer::sys::{Fd, PeerAddr};
 
 use crate::glue::{self, LAYER, call, errno, is_conn, set_errno};
 use crate::hooks::next;
+use crate::inherit;
 use crate::kernel::Kernel;
+
+/// The array of strings that C calls `char *const []`.
+pub type Strings = *const *const c_char;
 
 /// Something to be done with connections before the program does something else.
 fn before(f: impl FnOnce(&Layer<Kernel>)) {
@@ -26,17 +30,27 @@ fn before(f: impl FnOnce(&Layer<Kernel>)) {
     }
 }
 
-/// One of the exec functions, whose new program gets the environment `envp`: `real` returns if it fails.
+/// One of the exec functions, whose new program is to get the environment `envp`: `real` is given the one that it does get, and
+/// returns if it fails.
 ///
 /// # Safety
 /// `envp` is null or an array of C strings that ends with null.
 #[inline(never)]
-pub unsafe fn exec(envp: *const *const c_char, real: impl FnOnce() -> c_int) -> c_int {
+pub unsafe fn exec(envp: Strings, real: impl FnOnce(Strings) -> c_int) -> c_int {
+    let mut given = None;
+    before(|layer| {
+        // SAFETY: the caller's promise.
+        let listed = unsafe { listed(envp) };
+        layer.before_exec(listed);
+        given = inherit::gives().then(|| layer.give_exec(listed));
+    });
     // SAFETY: the caller's promise.
-    before(|layer| layer.before_exec(unsafe { listed(envp) }));
-    let result = real();
+    let result = unsafe { inherit::carry(given.as_ref(), envp, real) };
     let errno = errno();
-    before(Layer::after_failed_exec);
+    before(|layer| {
+        layer.after_failed_exec();
+        given.iter().for_each(|given| layer.after_giving(given));
+    });
     set_errno(errno);
     result
 }
@@ -45,7 +59,7 @@ pub unsafe fn exec(envp: *const *const c_char, real: impl FnOnce() -> c_int) -> 
 ///
 /// # Safety
 /// As for [`exec`].
-unsafe fn listed(envp: *const *const c_char) -> Fd {
+unsafe fn listed(envp: Strings) -> Fd {
     if envp.is_null() {
         return 0;
     }
@@ -58,15 +72,37 @@ unsafe fn listed(envp: *const *const c_char) -> Fd {
 }
 
 /// environ(7).
-pub fn environ() -> *const *const c_char {
+pub fn environ() -> Strings {
     unsafe extern "C" {
-        static environ: *const *const c_char;
+        static environ: Strings;
     }
     // SAFETY: the program's own variable, read as glibc's exec functions do.
     unsafe { environ }
 }
 
-/// posix_spawn(3), system(3), popen(3).
+/// posix_spawn(3), whose child is to get the environment `envp`: `real` is given the one that it does get.
+///
+/// # Safety
+/// As for [`exec`].
+#[inline(never)]
+pub unsafe fn spawn(envp: Strings, real: impl FnOnce(Strings) -> c_int) -> c_int {
+    let mut given = None;
+    before(|layer| {
+        layer.before_spawn();
+        given = inherit::gives().then(|| layer.give_spawn());
+    });
+    // SAFETY: the caller's promise.
+    let result = unsafe { inherit::carry(given.as_ref(), envp, real) };
+    before(|layer| given.iter().for_each(|given| layer.after_giving(given)));
+    result
+}
+
+/// vfork(2): the child finds what is ready to be accepted, and has no descriptors but its own to make something ready for it.
+pub extern "C" fn before_vfork() {
+    before(Layer::before_vfork);
+}
+
+/// system(3), popen(3).
 #[inline(never)]
 pub fn before_spawn() {
     before(Layer::before_spawn);
@@ -77,6 +113,8 @@ pub fn before_spawn() {
 pub fn before_spawn_with(fd: c_int) {
     if is_conn(fd) {
         before(|layer| layer.before_passing(fd, Why::Spawn));
+    } else {
+        before(|layer| layer.meant_for_child(fd));
     }
 }
 
@@ -358,7 +396,7 @@ pub unsafe extern "C" fn execl(registers: *const *const c_char, stack: *const *c
     let env = environ();
     // SAFETY: the caller's promise.
     unsafe {
-        let run = |path, argv, _| exec(env, || next::execve(path, argv, env));
+        let run = |path, argv, _| exec(env, |envp| next::execve(path, argv, envp));
         Arguments { registers, stack }.split(run)
     }
 }
@@ -370,7 +408,7 @@ pub unsafe extern "C" fn execl(registers: *const *const c_char, stack: *const *c
 pub unsafe extern "C" fn execlp(registers: *const *const c_char, stack: *const *const c_char) -> c_int {
     // SAFETY: the caller's promise.
     unsafe {
-        let run = |file, argv, _| exec(environ(), || next::execvp(file, argv));
+        let run = |file, argv, _| exec(environ(), |envp| next::execvpe(file, argv, envp));
         Arguments { registers, stack }.split(run)
     }
 }
@@ -383,9 +421,6 @@ pub unsafe extern "C" fn execle(registers: *const *const c_char, stack: *const *
     let arguments = Arguments { registers, stack };
     // SAFETY: the caller's promise.
     unsafe {
-        arguments.split(|path, argv, behind| {
-            let envp: *const *const c_char = arguments.get(behind).cast();
-            exec(envp, || next::execve(path, argv, envp))
-        })
+        arguments.split(|path, argv, behind| exec(arguments.get(behind).cast(), |envp| next::execve(path, argv, envp)))
     }
 }

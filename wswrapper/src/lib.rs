@@ -4,7 +4,7 @@
 //! Only hooks live here, and what stands between them and C: `hooks` has one for each libc function that is
 //! interposed, `ours` is what they call for a descriptor of ours, `leaving` for a connection that leaves us, `glue` turns
 //! pointers into slices and results into errno, `kernel` makes the layer's system calls, `companion` starts the process that
-//! speaks for a connection which has left, `signals` keeps signal handlers out of the middle of a call, `start` is what happens
+//! speaks for a connection which has left, `passing` takes one to another process with the library, `signals` keeps signal handlers out of the middle of a call, `start` is what happens
 //! when the library is loaded, `inherit` who gets it in turn. What a call *means* is decided in `wslayer`.
 //!
 //! A panic never crosses into the program, and never makes a call happen twice: `redhook` would answer a panic by calling
@@ -17,6 +17,7 @@ mod inherit;
 mod kernel;
 mod leaving;
 mod ours;
+mod passing;
 mod rebind;
 mod signals;
 mod start;

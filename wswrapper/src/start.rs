@@ -55,7 +55,9 @@ extern "C" fn start() {
                 if config.no_inherit && inherit::is_open_elsewhere(&config) {
                     inherit::disinherit();
                 }
+                inherit::remember();
                 wrap(config);
+                inherit::adopt_queues();
             }
             Err(line) => complain(&line),
         }

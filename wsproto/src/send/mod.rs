@@ -150,6 +150,16 @@ impl Sender {
         }
     }
 
+    /// The dialect.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// How payload travels.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
     /// A stream that is over, with nothing left to send: what stands for one that another process writes
     /// ([`crate::Handover`]).
     pub fn over() -> Self {

@@ -30,10 +30,10 @@ use crate::sys::{Errno, Fd, Sys};
 const INTERNAL_ERROR: u16 = 1011;
 
 /// The highest number that a new program takes for its own whatever it is told: standard error.
-const LAST_STANDARD: Fd = 2;
+pub(crate) const LAST_STANDARD: Fd = 2;
 
-/// Descriptors that are looked at before a sandbox closes: the usual limit of a process.
-const USUAL_FDS: Fd = 1024;
+/// Descriptors that are looked at where nothing tells of them: the usual limit of a process.
+pub(crate) const USUAL_FDS: Fd = 1024;
 
 /// Why a connection is bridged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +197,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Whether `fd` is open and stays so in an exec.
-    fn survives_exec(&self, fd: Fd) -> bool {
+    pub(crate) fn survives_exec(&self, fd: Fd) -> bool {
         self.sys.fcntl(fd, F_GETFD, 0).is_ok_and(|flags| flags & FD_CLOEXEC == 0)
     }
 

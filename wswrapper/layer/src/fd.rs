@@ -241,6 +241,7 @@ impl<S: Sys> Layer<S> {
                 // Also where it is not: another thread may be accepting from this number.
                 let mut hub = listener.hub.lock();
                 if last {
+                    self.offer(&mut hub);
                     self.dissolve(&mut hub);
                     self.listeners.release(index);
                 }

@@ -30,10 +30,13 @@ pub struct ForkGuard<'a> {
 }
 
 impl<S: Sys> Layer<S> {
-    /// Before a fork: no other thread is in the middle of something that the child would inherit half done, and every
-    /// connection knows that one more process uses it.
+    /// Before a fork: no other thread is in the middle of something that the child would inherit half done, every connection
+    /// knows that one more process uses it, and what is ready to be accepted is for both.
     pub fn before_fork(&self) -> ForkGuard<'_> {
-        let hubs = self.listeners.in_use().map(|listener| (listener.get().hub.lock(), listener)).collect();
+        let mut hubs: Vec<_> = self.listeners.in_use().map(|listener| (listener.get().hub.lock(), listener)).collect();
+        for (hub, _) in &mut hubs {
+            self.share_ready(hub);
+        }
         let epolls = self.epolls.in_use().map(|epoll| (epoll.get().registered.lock(), epoll)).collect();
         let mut conns: Vec<_> = self
             .conns
@@ -61,11 +64,19 @@ impl<S: Sys> Layer<S> {
         ForkGuard { _pools: pools, _copies: copies, conns, epolls, hubs }
     }
 
+    /// Before a vfork(2): its child runs in our memory, and can neither make a descriptor for us nor close one of ours. What it is to find,
+    /// if it takes a listener along to another program, is made here.
+    pub fn before_vfork(&self) {
+        self.listeners.in_use().for_each(|listener| self.share_ready(&mut listener.hub.lock()));
+    }
+
     /// In the child: handshakes in progress are the parent's, and so is a frame that another thread is sending.
     pub fn in_child(&self, mut guard: ForkGuard<'_>) {
         self.pid.store(self.sys.pid(), Ordering::Relaxed);
         for (hub, _) in &mut guard.hubs {
+            let queue = hub.queue.take();
             self.dissolve(hub);
+            hub.queue = queue;
         }
         for (_, epoll) in &guard.epolls {
             epoll.inherited.store(true, Ordering::Relaxed);
@@ -87,6 +98,7 @@ impl<S: Sys> Layer<S> {
         if self.is_vfork_child() {
             return;
         }
+        self.leave_ready();
         for fd in 0..=self.highest.load(Ordering::Relaxed) {
             let Some(conn) = self.conn(fd) else { continue };
             let free = conn.receive.try_lock().is_some() && conn.send.try_lock().is_some();

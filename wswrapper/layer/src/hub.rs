@@ -5,7 +5,8 @@
 //!
 //! Two descriptors of our own stand for all of it wherever the program waits for the listener: an epoll instance over the
 //! pending connections, and in it a timer that is readable when a deadline has passed *or a connection is ready*. So every
-//! waiter wakes, in every thread, until the ready connections are gone.
+//! waiter wakes, in every thread, until the ready connections are gone. Where other processes have the listener as well, the
+//! epoll instance also has the queue that they share: see [`crate::queue`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -21,6 +22,7 @@ use wsproto::{Accepted, Handshake, Progress, Receiver};
 use crate::Layer;
 use crate::again::{again, insist, is_passing, uninterrupted};
 use crate::owners::Turn;
+use crate::queue::Queue;
 use crate::slots::Slot;
 use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
 
@@ -42,6 +44,9 @@ const PIECE: usize = 1024;
 /// The timer's name in the epoll instance; connections are numbered from 1.
 const TIMER: u64 = 0;
 
+/// The queue's.
+const QUEUE: u64 = u64::MAX;
+
 /// A listener's handshakes.
 #[derive(Default)]
 pub struct Hub {
@@ -49,13 +54,18 @@ pub struct Hub {
     pub epoll: Option<Fd>,
     timer: Option<Fd>,
     /// The last look left something for the next.
-    more: bool,
+    pub(crate) more: bool,
     /// What the timer was last set to.
     armed: Option<Duration>,
     /// In the order of arrival.
     pending: BTreeMap<u64, Pending>,
-    ready: VecDeque<Ready>,
+    /// In the order in which their handshakes ended.
+    pub(crate) ready: VecDeque<Ready>,
     last: u64,
+    /// What is ready for whichever process accepts it, once there can be more than one.
+    pub(crate) queue: Option<Queue>,
+    /// The program has accepted from the listener in this process: it is likely to do so again.
+    pub(crate) accepts: bool,
 }
 
 /// A connection whose handshake is done.
@@ -141,13 +151,21 @@ impl<S: Sys> Layer<S> {
             }
         };
         let event = epoll_event { events: EPOLLIN as u32, u64: TIMER };
-        if let Err(error) = self.set(epoll, EPOLL_CTL_ADD, timer, Some(event)) {
+        let watched = self.set(epoll, EPOLL_CTL_ADD, timer, Some(event));
+        let watched = watched.and_then(|()| hub.queue.map_or(Ok(()), |queue| self.watch_queue(epoll, queue)));
+        if let Err(error) = watched {
             self.close_private(epoll);
             self.close_private(timer);
             return Err(error);
         }
         (hub.epoll, hub.timer, hub.armed) = (Some(epoll), Some(timer), None);
         Ok(epoll)
+    }
+
+    /// Whoever waits for the hub wakes for what is in the queue.
+    pub(crate) fn watch_queue(&self, epoll: Fd, queue: Queue) -> Result<()> {
+        let event = epoll_event { events: EPOLLIN as u32, u64: QUEUE };
+        self.set(epoll, EPOLL_CTL_ADD, queue.read, Some(event))
     }
 
     /// Advances the handshakes and accepts what the kernel has until one connection is ready, without waiting; returns
@@ -189,6 +207,9 @@ impl<S: Sys> Layer<S> {
         let ready = hub.ready.into_iter().map(|ready| ready.fd);
         let fds = pending.chain(ready).chain(hub.timer).chain(hub.epoll);
         fds.for_each(|fd| self.close_private(fd));
+        if let Some(queue) = hub.queue {
+            self.close_queue(queue);
+        }
     }
 
     /// Sets the timer to what the hub waits for: the earliest deadline, or, with more than `taken` connections ready, this
@@ -207,7 +228,7 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Before a wait that the listeners may be part of: connections that are ready, and that the program did not take,
-    /// are to end it.
+    /// are to end it, here or in another process that has the listener.
     #[inline(always)]
     pub(crate) fn ring(&self) {
         if self.ready.load(Ordering::Acquire) > 0 {
@@ -219,7 +240,10 @@ impl<S: Sys> Layer<S> {
     #[inline(never)]
     fn arm_all(&self) {
         for listener in self.listeners.in_use() {
-            self.arm(&mut listener.hub.lock(), 0);
+            let hub = &mut *listener.hub.lock();
+            hub.accepts &= hub.ready.is_empty();
+            self.offer(hub);
+            self.arm(hub, 0);
         }
     }
 
@@ -304,7 +328,7 @@ impl<S: Sys> Layer<S> {
 
     /// Advances the handshakes whose clients have sent something, and drops those whose time is over. Returns whether there
     /// may be more of the former.
-    fn advance_pending(&self, hub: &mut Hub) -> bool {
+    pub(crate) fn advance_pending(&self, hub: &mut Hub) -> bool {
         let Some(epoll) = hub.epoll else { return false };
         if hub.pending.is_empty() {
             return false;
@@ -313,7 +337,7 @@ impl<S: Sys> Layer<S> {
         let n = again(|| self.sys.epoll_wait(epoll, &mut events, Some(Duration::ZERO), None)).unwrap_or(0);
         for event in events.iter().take(n) {
             let key = event.u64;
-            if key == TIMER {
+            if matches!(key, TIMER | QUEUE) {
                 continue;
             }
             let Some(pending) = hub.pending.remove(&key) else {

@@ -1,6 +1,6 @@
 //! listen(2) and accept(2): which listening sockets are ours, and what the program gets from them.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use libc::{O_NONBLOCK, POLLIN, SOCK_CLOEXEC, SOCK_NONBLOCK, c_int, pollfd};
@@ -24,6 +24,10 @@ pub struct Listener {
     pub hub: Mutex<Hub>,
     /// Whether the program made the socket non-blocking.
     pub nonblocking: AtomicBool,
+    /// The socket, by its `SO_COOKIE`; 0 if that is not known.
+    pub cookie: AtomicU64,
+    /// A child that is spawned is to get the socket under a number of its own.
+    pub for_child: AtomicBool,
     /// Whose turn it is to accept, among the processes that share the socket.
     turn: Turn,
     /// Whether the program asked for non-blocking connections last time.
@@ -36,6 +40,7 @@ const DEFER: Duration = Duration::from_secs(1);
 impl Recycle for Listener {
     fn recycle(&self) {
         *self.hub.lock() = Hub::default();
+        self.for_child.store(false, Ordering::Relaxed);
         self.turn.forget();
     }
 }
@@ -89,6 +94,7 @@ impl<S: Sys> Layer<S> {
                     let flags = self.sys.fcntl(fd, libc::F_GETFL, 0).unwrap_or(0);
                     listener.nonblocking.store(flags & O_NONBLOCK != 0, Ordering::Relaxed);
                     listener.fds.store(1, Ordering::Release);
+                    listener.cookie.store(self.sys.cookie(fd).unwrap_or(0), Ordering::Relaxed);
                     listener.turn.share(&self.sys);
                     // A hint to the kernel: without it more handshakes are pending. A silent client shows up after this
                     // time all the same.
@@ -139,9 +145,8 @@ impl<S: Sys> Layer<S> {
         loop {
             let hub_fd = {
                 let hub = &mut *listener.hub.lock();
-                let ready = hub.is_ready() || self.pump(fd, hub, listener.accept_flags())?;
-                if let (true, Some(ready)) = (ready, hub.take_ready()) {
-                    self.ready.fetch_sub(1, Ordering::AcqRel);
+                hub.accepts = true;
+                if let Some(ready) = self.next_ready(fd, hub, listener.accept_flags())? {
                     self.arm(hub, 0);
                     return self.hand_out(ready, flags);
                 }
@@ -164,6 +169,24 @@ impl<S: Sys> Layer<S> {
         }
     }
 
+    /// Takes the connection that `accept` is to give: what is ready here or in the queue has come before what the kernel has.
+    ///
+    /// # Errors
+    /// Those of accept(2) other than `EAGAIN`.
+    fn next_ready(&self, fd: Fd, hub: &mut Hub, flags: AcceptFlags<'_>) -> Result<Option<Ready>> {
+        if !hub.is_ready() {
+            if let Some(ready) = self.take_queued(hub)? {
+                return Ok(Some(ready));
+            }
+            self.pump(fd, hub, flags)?;
+        }
+        let ready = hub.take_ready();
+        if ready.is_some() {
+            self.ready.fetch_sub(1, Ordering::AcqRel);
+        }
+        Ok(ready)
+    }
+
     /// Whether `accept` would succeed, or fail with more than `EAGAIN`, at once.
     pub(crate) fn connection_waits(&self, fd: Fd, listener: &Ref<'_, Listener>) -> bool {
         let hub = &mut *listener.hub.lock();
@@ -171,7 +194,18 @@ impl<S: Sys> Layer<S> {
             // Closed by another thread, and perhaps something else by now. Under the lock it stays what it is.
             return true;
         }
-        self.pump(fd, hub, listener.accept_flags()).unwrap_or(true)
+        if !hub.is_ready() && self.queue_waits(hub) {
+            // It stays there for whoever accepts first.
+            hub.more = self.advance_pending(hub);
+            self.arm(hub, 1);
+            return true;
+        }
+        let waits = self.pump(fd, hub, listener.accept_flags()).unwrap_or(true);
+        if !hub.accepts {
+            // A program that only waits has others that accept.
+            self.offer(hub);
+        }
+        waits
     }
 
     /// The descriptor that stands for a listener's handshakes wherever the program waits for the listener.

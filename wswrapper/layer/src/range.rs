@@ -20,12 +20,14 @@ impl<S: Sys> Layer<S> {
         // A table that this thread is about to have for itself says nothing of the numbers of the others. Its thread mostly
         // goes on to exec.
         let apart = flags & CLOSE_RANGE_UNSHARE != 0 && !self.sys.is_single_threaded();
-        if apart || flags & CLOSE_RANGE_CLOEXEC != 0 || first > last || self.is_vfork_child() {
+        if apart || flags & CLOSE_RANGE_CLOEXEC != 0 || first > last {
             return self.sys.close_range(first, last, flags);
         }
         // Does the kernel know the call, and these flags? Nothing has this number.
         self.sys.close_range(c_uint::MAX, c_uint::MAX, flags)?;
-        self.known_in(first, last).for_each(|fd| self.leave(fd));
+        if !self.is_vfork_child() {
+            self.known_in(first, last).for_each(|fd| self.leave(fd));
+        }
         let mut from = first;
         for private in self.private_in(first, last).map(Fd::cast_unsigned) {
             if private > from {

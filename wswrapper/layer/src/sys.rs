@@ -225,6 +225,15 @@ pub trait Sys: Sync {
     fn cookie(&self, fd: Fd) -> Option<u64>;
     /// socketpair(2): two ends of a stream in the Unix domain, close-on-exec.
     fn socket_pair(&self) -> Result<(Fd, Fd)>;
+    /// socketpair(2): two ends in the Unix domain that keep messages apart (`SOCK_SEQPACKET`), close-on-exec.
+    fn queue_pair(&self) -> Result<(Fd, Fd)>;
+    /// getsockopt(2) `SO_COOKIE` of an end that [`Sys::queue_pair`] made; `None` for everything else.
+    fn queue_cookie(&self, fd: Fd) -> Option<u64>;
+    /// sendmsg(2) of one message with the descriptor `passed`, `SCM_RIGHTS` of unix(7). Does not wait.
+    fn send_passing(&self, fd: Fd, bytes: &[u8], passed: Fd) -> Result<()>;
+    /// recvmsg(2) of one message, with the descriptor that came along, close-on-exec. The kernel drops one for which there is no number.
+    /// Does not wait.
+    fn receive_passed(&self, fd: Fd, buf: &mut [u8]) -> Result<(usize, Option<Fd>)>;
     /// bind(2) of a socket in the Unix domain to a name in the abstract namespace, unix(7).
     fn bind_abstract(&self, fd: Fd, name: &[u8]) -> Result<()>;
     /// Gives the socket `to` what the program has set of `from`: `O_NONBLOCK`, `SO_RCVTIMEO`, `SO_SNDTIMEO`.

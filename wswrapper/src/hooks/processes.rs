@@ -3,46 +3,43 @@
 //!
 //! None of glibc's functions reaches another by its symbol, so each has a hook of its own.
 
-use crate::leaving::{self, exec};
+use crate::leaving::{self, Strings, exec, spawn};
 use crate::start::{self, Main};
 use libc::{c_char, c_int, c_ulong, c_void, pid_t, posix_spawn_file_actions_t, posix_spawnattr_t};
 use redhook::{hook, real};
 
-/// The array of strings that C calls `char *const []`.
-type Strings = *const *const c_char;
-
 interpose! { unsafe fn execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int => ws_execve {
-    unsafe { exec(envp, || execve.next()(path, argv, envp)) }
+    unsafe { exec(envp, |envp| execve.next()(path, argv, envp)) }
 } }
 
-interpose! { unsafe fn execv(path: *const c_char, argv: Strings) -> c_int => ws_execv {
-    unsafe { exec(leaving::environ(), || execv.next()(path, argv)) }
+// These two become those that are given the environment: it may have to be another one.
+
+hook! { unsafe fn execv(path: *const c_char, argv: Strings) -> c_int => ws_execv {
+    unsafe { exec(leaving::environ(), |envp| execve.next()(path, argv, envp)) }
 } }
 
-interpose! { unsafe fn execvp(file: *const c_char, argv: Strings) -> c_int => ws_execvp {
-    unsafe { exec(leaving::environ(), || execvp.next()(file, argv)) }
+hook! { unsafe fn execvp(file: *const c_char, argv: Strings) -> c_int => ws_execvp {
+    unsafe { exec(leaving::environ(), |envp| execvpe.next()(file, argv, envp)) }
 } }
 
 interpose! { unsafe fn execvpe(file: *const c_char, argv: Strings, envp: Strings) -> c_int => ws_execvpe {
-    unsafe { exec(envp, || execvpe.next()(file, argv, envp)) }
+    unsafe { exec(envp, |envp| execvpe.next()(file, argv, envp)) }
 } }
 
 interpose! { unsafe fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_int => ws_fexecve {
-    unsafe { exec(envp, || fexecve.next()(fd, argv, envp)) }
+    unsafe { exec(envp, |envp| fexecve.next()(fd, argv, envp)) }
 } }
 
 interpose! { unsafe fn execveat(dir: c_int, path: *const c_char, argv: Strings, envp: Strings, flags: c_int) -> c_int => ws_execveat {
-    unsafe { exec(envp, || execveat.next()(dir, path, argv, envp, flags)) }
+    unsafe { exec(envp, |envp| execveat.next()(dir, path, argv, envp, flags)) }
 } }
 
 interpose! { unsafe fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const posix_spawn_file_actions_t, attr: *const posix_spawnattr_t, argv: Strings, envp: Strings) -> c_int => ws_posix_spawn {
-    leaving::before_spawn();
-    unsafe { posix_spawn.next()(pid, path, actions, attr, argv, envp) }
+    unsafe { spawn(envp, |envp| posix_spawn.next()(pid, path, actions, attr, argv, envp)) }
 } }
 
 interpose! { unsafe fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const posix_spawn_file_actions_t, attr: *const posix_spawnattr_t, argv: Strings, envp: Strings) -> c_int => ws_posix_spawnp {
-    leaving::before_spawn();
-    unsafe { posix_spawnp.next()(pid, file, actions, attr, argv, envp) }
+    unsafe { spawn(envp, |envp| posix_spawnp.next()(pid, file, actions, attr, argv, envp)) }
 } }
 
 interpose! { unsafe fn posix_spawn_file_actions_adddup2(actions: *mut posix_spawn_file_actions_t, old: c_int, new: c_int) -> c_int => ws_posix_spawn_file_actions_adddup2 {
@@ -78,7 +75,7 @@ interpose! { unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, 
     unsafe { prctl.next()(option, a, b, c, d) }
 } }
 
-resolve!(execve execv execvp execvpe fexecve execveat posix_spawn posix_spawnp posix_spawn_file_actions_adddup2 system popen _Fork clone prctl);
+resolve!(execve execvpe fexecve execveat posix_spawn posix_spawnp posix_spawn_file_actions_adddup2 system popen _Fork clone prctl);
 
 /// A variadic function over a function that gets at its arguments, which stable Rust cannot define: the registers that pass
 /// arguments are stored in order, and the rest is where the caller put it. Every argument of these functions is a pointer, so
@@ -139,8 +136,8 @@ pub mod next {
         unsafe { super::execve.next()(path, argv, envp) }
     }
 
-    /// execvp(3), without another look.
-    pub unsafe fn execvp(file: *const c_char, argv: Strings) -> c_int {
-        unsafe { super::execvp.next()(file, argv) }
+    /// execvpe(3), without another look.
+    pub unsafe fn execvpe(file: *const c_char, argv: Strings, envp: Strings) -> c_int {
+        unsafe { super::execvpe.next()(file, argv, envp) }
     }
 }

@@ -138,8 +138,8 @@ pub unsafe fn syscall(number: c_long, words: Words, real: impl FnOnce(Words) -> 
                 leaving::before_sandbox();
                 real(words)
             }
-            libc::SYS_execve => leaving::exec(c as _, || real(words) as c_int).into(),
-            libc::SYS_execveat => leaving::exec(d as _, || real(words) as c_int).into(),
+            libc::SYS_execve => leaving::exec(c as _, |envp| real([a, b, envp as usize, d, e, f]) as c_int).into(),
+            libc::SYS_execveat => leaving::exec(d as _, |envp| real([a, b, c, envp as usize, e, f]) as c_int).into(),
             libc::SYS_sendmsg => {
                 leaving::before_sendmsg(b as _);
                 real(words)

@@ -12,7 +12,7 @@ use libc::{
     EAGAIN, EBADF, EPIPE, EPOLLIN, EPOLLONESHOT, EPOLLOUT, MSG_DONTWAIT, MSG_PEEK, O_NONBLOCK, POLLIN, POLLNVAL,
     POLLOUT, SHUT_RD, SHUT_RDWR, SHUT_WR, c_int, c_short, c_uint, epoll_event, pollfd, sigset_t,
 };
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
@@ -46,10 +46,14 @@ pub struct File {
     pub position: i64,
     /// A pipe: what is in it is [`File::input`].
     pub is_pipe: bool,
-    port: u16,
-    set: Option<BTreeMap<Fd, (u32, u64)>>,
-    timer: Option<Duration>,
-    is_timer: bool,
+    /// The reading end of a queue: its messages, each with the file that came along.
+    pub messages: Option<VecDeque<(Vec<u8>, File)>>,
+    /// The writing end, by its reading end.
+    pub writes_to: Option<Fd>,
+    pub port: u16,
+    pub set: Option<BTreeMap<Fd, (u32, u64)>>,
+    pub timer: Option<Duration>,
+    pub is_timer: bool,
 }
 
 /// A system call that fails.
@@ -81,13 +85,13 @@ pub struct State {
     pub no_companion: bool,
     /// What was sent to files that are closed, and what was left in those that another took the number of.
     pub sent_by_closed: BTreeMap<Fd, Vec<u8>>,
-    replaced: BTreeMap<Fd, File>,
-    next: Fd,
+    pub replaced: BTreeMap<Fd, File>,
+    pub next: Fd,
 }
 
 /// The kernel of one test. A clone is another process's view of it.
 #[derive(Clone)]
-pub struct Script(Arc<Mutex<State>>);
+pub struct Script(pub(super) Arc<Mutex<State>>);
 
 struct Words(Vec<AtomicU32>);
 
@@ -97,73 +101,13 @@ impl SharedWords for Words {
     }
 }
 
-impl Script {
-    pub fn new() -> Self {
-        Script(Arc::new(Mutex::new(State {
-            next: 3,
-            now: Duration::from_secs(100),
-            pid: 10,
-            processes: vec![10, 11],
-            ..State::default()
-        })))
-    }
-
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
-    }
-
-    fn add(&self, file: File) -> Fd {
-        let mut state = self.state();
-        let fd = state.next;
-        state.next += 1;
-        state.files.insert(fd, file);
-        fd
-    }
-
-    pub fn listener(&self, port: u16) -> Fd {
-        self.add(File { backlog: Some(VecDeque::new()), port, nonblocking: true, ..File::default() })
-    }
-
-    pub fn regular(&self, content: &[u8]) -> Fd {
-        self.add(File { content: Some(content.to_vec()), ..File::default() })
-    }
-
-    pub fn pipe(&self, content: &[u8]) -> Fd {
-        self.add(File { input: content.iter().copied().collect(), is_pipe: true, ..File::default() })
-    }
-
-    /// A client that has connected to `listener` and sent `input`. Returns its descriptor on our side.
-    pub fn connect(&self, listener: Fd, input: &[u8]) -> Fd {
-        let file = File { input: input.iter().copied().collect(), room: usize::MAX, ..File::default() };
-        let fd = self.add(file);
-        self.with(listener, |file| file.backlog.as_mut().unwrap().push_back(fd));
-        fd
-    }
-
-    pub fn with<T>(&self, fd: Fd, f: impl FnOnce(&mut File) -> T) -> T {
-        f(self.state().files.get_mut(&fd).unwrap())
-    }
-
-    pub fn arrive(&self, fd: Fd, bytes: &[u8]) {
-        self.with(fd, |file| file.input.extend(bytes));
-    }
-
-    pub fn take_output(&self, fd: Fd) -> Vec<u8> {
-        self.with(fd, |file| std::mem::take(&mut file.output))
-    }
-
-    pub fn is_open(&self, fd: Fd) -> bool {
-        self.state().files.contains_key(&fd)
-    }
-}
-
 impl State {
     /// What was not read from the file that had the number `fd`.
     pub fn closed_input(&self, fd: Fd) -> Vec<u8> {
         self.replaced[&fd].input.iter().copied().collect()
     }
 
-    fn file(&mut self, name: &'static str, fd: Fd) -> Result<&mut File> {
+    pub fn file(&mut self, name: &'static str, fd: Fd) -> Result<&mut File> {
         self.calls.push((name, fd));
         if let Some(failing) = self.failing.as_mut().filter(|failing| failing.call == name) {
             if failing.after > 0 {
@@ -184,7 +128,8 @@ impl State {
         let events = file.set.as_ref().is_some_and(|set| {
             set.iter().any(|(fd, (events, _))| self.bits(*fd) & events & (EPOLLIN | EPOLLOUT) as u32 != 0)
         });
-        let waits = file.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
+        let waits = file.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty())
+            || file.messages.as_ref().is_some_and(|messages| !messages.is_empty());
         let mut bits = 0;
         if !file.input.is_empty() || file.fin || file.shut_read || waits || due || events || file.error.is_some() {
             bits |= EPOLLIN as u32;
@@ -398,12 +343,14 @@ impl Sys for Script {
 
     fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int> {
         if command == libc::F_DUPFD_CLOEXEC {
-            // No lower number is ever free.
-            return Err(Errno(libc::EMFILE));
+            // No lower number is ever free; any is where a queue is asked.
+            self.state().file("dup", fd)?.messages.as_ref().ok_or(Errno(libc::EMFILE))?;
+            return Ok(self.add(File::default()));
         }
         let mut state = self.state();
         let file = state.file("fcntl", fd)?;
         match command {
+            libc::F_SETFD => file.closes_on_exec = arg & libc::FD_CLOEXEC != 0,
             libc::F_GETFD => return Ok(if file.closes_on_exec { libc::FD_CLOEXEC } else { 0 }),
             libc::F_GETFL => return Ok(if file.nonblocking { O_NONBLOCK } else { 0 }),
             libc::F_SETFL => file.nonblocking = arg & O_NONBLOCK != 0,
@@ -574,6 +521,23 @@ impl Sys for Script {
     fn socket_pair(&self) -> Result<(Fd, Fd)> {
         let end = || self.add(File { room: usize::MAX, ..File::default() });
         Ok((end(), end()))
+    }
+
+    fn queue_pair(&self) -> Result<(Fd, Fd)> {
+        self.make_queue()
+    }
+
+    fn queue_cookie(&self, fd: Fd) -> Option<u64> {
+        let is_end = |file: &File| file.messages.is_some() || file.writes_to.is_some();
+        self.state().files.get(&fd).filter(|file| is_end(file)).map(|_| fd as u64)
+    }
+
+    fn send_passing(&self, fd: Fd, bytes: &[u8], passed: Fd) -> Result<()> {
+        self.pass(fd, bytes, passed)
+    }
+
+    fn receive_passed(&self, fd: Fd, buf: &mut [u8]) -> Result<(usize, Option<Fd>)> {
+        self.receive_file(fd, buf)
     }
 
     fn bind_abstract(&self, fd: Fd, name: &[u8]) -> Result<()> {

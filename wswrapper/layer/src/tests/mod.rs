@@ -9,6 +9,8 @@ mod moving;
 mod oneshot;
 mod racing;
 mod reading;
+mod script;
+mod sharing;
 mod waiting;
 mod writing;
 
