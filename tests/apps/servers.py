@@ -1,4 +1,4 @@
-"""Servers of Python that echo: servers.py KIND PORT DIRECTORY; `wsgi` and `asgi` are applications for gunicorn and uvicorn."""
+"""Servers of Python that echo: servers.py KIND PORT DIRECTORY; `one` and `each` accept from the listener that is descriptor PORT. `wsgi` and `asgi` are applications for gunicorn and uvicorn."""
 
 import asyncio
 import multiprocessing
@@ -57,6 +57,20 @@ def workers(port):
             process.join()
 
 
+def one(listener):
+    connection, _ = listener.accept()
+    with connection:
+        while data := connection.recv(50000):
+            connection.sendall(data)
+
+
+def each(listener):
+    with Threads(None, Echo, bind_and_activate=False) as server:
+        server.socket.close()
+        server.socket = listener
+        server.serve_forever()
+
+
 def send_files(port, path):
     with socket.create_server(("127.0.0.1", port)) as listener:
         while True:
@@ -99,6 +113,8 @@ def main():
     if kind in ("threads", "forks"):
         with (Threads if kind == "threads" else Forks)(("127.0.0.1", port), Echo) as server:
             server.serve_forever()
+    elif kind in ("one", "each"):
+        (one if kind == "one" else each)(socket.socket(fileno=port))
     elif kind == "multiprocessing":
         workers(port)
     elif kind == "sendfile":

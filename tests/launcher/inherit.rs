@@ -95,3 +95,42 @@ os.execvp(sys.argv[2], sys.argv[2:])
     echoes(&server);
     assert_eq!(server.stdout_line(), "child: ", "and it is free of the library");
 }
+
+/// A master that waits for its listener and starts who accepts, with an environment of its own making: that one gets the library and the
+/// listener's queue all the same, unless it ends with the opening of the port. Nobody else does.
+#[test]
+fn who_is_given_the_listener_gets_the_library_whatever_its_environment() {
+    let master = r#"
+import select, socket, subprocess, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+listener.setblocking(False)
+listener.set_inheritable(True)
+select.select([listener], [], [])
+command = ["sh", "-c", "echo $(ls -l /proc/$$/fd | grep -c socket:) $LD_PRELOAD $WSWRAP_PORT $WSWRAP_DIALECTS $WSWRAP_QUEUES"]
+for keep in [[listener.fileno()], []]:
+    subprocess.run(command, env={"WSWRAP_DIALECTS": "hixie-75"}, close_fds=True, pass_fds=keep)
+sys.stdin.read()
+"#;
+    for no_inherit in [false, true] {
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["-c", master, "{port}"]).env("WSWRAP_DIALECTS", "rfc6455");
+        let server = start(&mut command, no_inherit);
+        let _client = Client::connect(server.addr(), Wire::Rfc6455).expect("the port is wrapped");
+        let line = server.stdout_line();
+        let port = server.port().to_string();
+        let words: Vec<&str> = line.split(' ').collect();
+        if no_inherit {
+            assert_eq!(words, ["1", "hixie-75"]);
+        } else {
+            assert!(words[1].ends_with(LIBRARY), "{line}");
+            let rest = ["3", port.as_str(), "hixie-75"];
+            assert_eq!(
+                [words[0], words[2], words[3]],
+                rest,
+                "the queue's ends are there, and what the program has set"
+            );
+            assert_eq!(words.len(), 4, "the variable is not: {line}");
+        }
+        assert_eq!(server.stdout_line(), "0 hixie-75", "without the listener it is the program's affair");
+    }
+}

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use wstests::{Client, script, unpacked};
 
-use crate::program::{Ends, Program, Site, Talk, Way, is_root, words};
+use crate::program::{Ends, Program, Site, Talk, Way, is_root, user, words};
 use crate::talks::{MEGABYTE, echo, echo_in_turns, leave};
 
 servers![
@@ -81,19 +81,15 @@ fn inetd() -> Program {
     })
 }
 
-/// Who the services run as.
-fn user() -> String {
-    if is_root() { "root".to_owned() } else { std::env::var("USER").unwrap() }
-}
-
 /// The package excludes other super-servers, so it is unpacked beside them.
 fn xinetd() -> Program {
-    bridged("xinetd", "xinetd", |site| xinetd_with(site, ECHO))
+    bridged("xinetd", "xinetd", |site| xinetd_with(site, "no", ECHO))
 }
 
-fn xinetd_with(site: &Site, server: &str) -> Command {
+/// `wait` is yes or no; further lines of the service may follow the path of `server`.
+pub(crate) fn xinetd_with(site: &Site, wait: &str, server: &str) -> Command {
     let config = format!(
-        "service test\n{{\n type = UNLISTED\n socket_type = stream\n protocol = tcp\n wait = no\n user = {}\n\
+        "service test\n{{\n type = UNLISTED\n socket_type = stream\n protocol = tcp\n wait = {wait}\n user = {}\n\
          bind = 127.0.0.1\n port = {{port}}\n server = {server}\n instances = UNLIMITED\n per_source = UNLIMITED\n\
          cps = 10000 1\n}}\n",
         user()
@@ -111,7 +107,7 @@ fn telnetd() -> Program {
         ..bridged("telnetd, by xinetd", "telnetd-ssl", |site| {
             let login = site.file("login", "#!/bin/sh\nstty raw -echo\necho ready\nexec cat\n");
             assert!(words(&format!("chmod 755 {login}")).status().unwrap().success());
-            xinetd_with(site, &format!("/usr/sbin/in.telnetd\n server_args = -h -L {login}"))
+            xinetd_with(site, "no", &format!("/usr/sbin/in.telnetd\n server_args = -h -L {login}"))
         })
     }
 }

@@ -29,6 +29,7 @@ mod databases;
 mod desktops;
 mod exec;
 mod languages;
+mod masters;
 mod netcats;
 mod web;
 
@@ -42,6 +43,7 @@ fn programs() -> impl Iterator<Item = program::Program> {
         languages::PROGRAMS,
         desktops::PROGRAMS,
         exec::PROGRAMS,
+        masters::PROGRAMS,
     ]
     .into_iter()
     .flatten()

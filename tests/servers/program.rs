@@ -220,6 +220,11 @@ pub(crate) fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// Who the services of super-servers run as.
+pub(crate) fn user() -> String {
+    if is_root() { "root".to_owned() } else { std::env::var("USER").unwrap() }
+}
+
 /// A command of words without spaces in them.
 pub(crate) fn words(line: &str) -> Command {
     let mut words = line.split_whitespace();
