@@ -132,7 +132,8 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Before posix_spawn(3): what the child gets, by the listener's own number or by one that [`Layer::meant_for_child`] was told of. As
-    /// [`Layer::give_exec`], other than that this process goes on: what becomes ready here later may be for the child.
+    /// [`Layer::give_exec`], other than that this process goes on: what becomes ready here later may be for the child. A child that another
+    /// thread starts meanwhile may have the queue's ends as well, and knows nothing of them.
     pub fn give_spawn(&self) -> Given {
         let mut given = Given::nothing();
         for fd in 0..=self.highest.load(Ordering::Relaxed) {
