@@ -211,6 +211,8 @@ impl<S: Sys> Layer<S> {
             }
             let mut numbers = (0..USUAL_FDS).filter(|fd| self.sys.cookie(*fd) == Some(cookie));
             let first = numbers.next();
+            // In the program before. Many a program gets a listener that it has no use for.
+            self.told.lock().extend(first.and_then(|fd| self.sys.listening_port(fd)));
             match first.and_then(|fd| Some((fd, self.listener(fd)?))) {
                 Some((fd, listener)) => {
                     listener.hub.lock().queue = Some(queue);

@@ -119,7 +119,11 @@ fn who_accepts_leaves_it_to_others_when_it_waits_again() {
     assert_eq!(layer.accept(listener, 0).unwrap().0, client);
     assert!(!script.state().calls.iter().any(|(call, _)| *call == "receive_passed"), "by way of nothing");
     script.connect(listener, REQUEST.as_bytes());
-    assert!(told(&layer, listener) && told(&layer, listener));
+    assert!(told(&layer, listener));
+    assert_eq!(queued(&script, &layer, listener), Some(0));
+    // Whatever else of ours it waits for.
+    let other = script.listener(5902);
+    assert!(!told(&layer, other));
     assert_eq!(queued(&script, &layer, listener), Some(1));
     assert!(layer.accept(listener, 0).is_ok());
 }
@@ -195,15 +199,16 @@ fn a_new_program_accepts_what_the_one_before_was_told_of() {
     let queue = layer.listener(listener).unwrap().hub.lock().queue.unwrap();
     let closes = |script: &Script| [queue.read, queue.write].map(|fd| script.with(fd, |file| file.closes_on_exec));
     assert_eq!((given.has_listener(), closes(&script)), (true, [false; 2]));
+    script.state().log.clear();
     let next = started(&script, &given);
     assert_eq!(closes(&script), [true; 2]);
     assert_eq!([queue.read, queue.write].map(|fd| next.slots().get(fd)), [Slot::Private; 2]);
-    script.state().log.clear();
     assert!(told(&next, listener));
     let (fd, _) = next.accept(listener, 0).unwrap();
     assert_eq!(read(&next, fd, 99, 0).unwrap(), b"early");
     let log = String::from_utf8(script.state().log.clone()).unwrap();
     assert!(log.ends_with("127.0.0.1:12345 open: rfc6455, path /chat, subprotocol binary\n"), "{log}");
+    assert_eq!(log.lines().count(), 1, "of the port the one before has told: {log}");
     assert!(!told(&next, listener));
 }
 
