@@ -141,12 +141,12 @@ impl<S: Sys> Layer<S> {
         };
         let nonblock = flags & SOCK_NONBLOCK;
         listener.nonblock_hint.store(nonblock != 0, Ordering::Relaxed);
-        let mut deadline = None;
+        let (mut deadline, mut queued) = (None, true);
         loop {
             let hub_fd = {
                 let hub = &mut *listener.hub.lock();
                 hub.accepts = true;
-                if let Some(ready) = self.next_ready(fd, hub, listener.accept_flags())? {
+                if let Some(ready) = self.next_ready(fd, hub, queued, listener.accept_flags())? {
                     self.arm(hub, 0);
                     return self.hand_out(ready, flags);
                 }
@@ -161,7 +161,8 @@ impl<S: Sys> Layer<S> {
             let mut polls = [event(fd), event(hub_fd)];
             match self.sys.outside(|| self.sys.poll(&mut polls, deadline.remaining(&self.sys), None)) {
                 Ok(0) => return Err(Errno(libc::EAGAIN)),
-                Ok(_) => {}
+                // All who wait wake for a client; who was not told of the queue need not look there.
+                Ok(_) => queued = polls[1].revents != 0,
                 // accept would go on, poll never does, signal(7).
                 Err(Errno(libc::EINTR)) if limit.is_none() && self.sys.signals_restart() => {}
                 Err(error) => return Err(error),
@@ -169,13 +170,14 @@ impl<S: Sys> Layer<S> {
         }
     }
 
-    /// Takes the connection that `accept` is to give: what is ready here or in the queue has come before what the kernel has.
+    /// Takes the connection that `accept` is to give: what is ready here or in the queue has come before what the kernel has. The
+    /// queue is looked at if something may be `queued`.
     ///
     /// # Errors
     /// Those of accept(2) other than `EAGAIN`.
-    fn next_ready(&self, fd: Fd, hub: &mut Hub, flags: AcceptFlags<'_>) -> Result<Option<Ready>> {
+    fn next_ready(&self, fd: Fd, hub: &mut Hub, queued: bool, flags: AcceptFlags<'_>) -> Result<Option<Ready>> {
         if !hub.is_ready() {
-            if let Some(ready) = self.take_queued(hub)? {
+            if queued && let Some(ready) = self.take_queued(hub)? {
                 return Ok(Some(ready));
             }
             self.pump(fd, hub, flags)?;
