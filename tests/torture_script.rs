@@ -20,7 +20,7 @@
 //! | `echo BYTES` | sends and expects, a portion at a time |
 //! | `duplex BYTES` | sends and expects at the same time |
 //! | `records WRITERS COUNT BYTES` | expects whole records of several writers, each writer's in their order |
-//! | `close`, `fin`, `rst`, `drop` | ends as the dialect does; with a FIN alone; with a reset; closes all |
+//! | `close`, `fin`, `rst`, `drop`, `leave` | ends as the dialect does; with a FIN alone; with a reset; closes all; closes all once the other side has answered |
 //! | `end`, `gone` | expects the dialect's orderly end; any end but a reset; nothing before it |
 //!
 //! Contract: two runs of one scenario give the same transcript whenever the server sees the same; timing, sizes of
@@ -227,6 +227,14 @@ impl Script<'_> {
             ("fin", []) => peer.client.shutdown_write(),
             ("rst", []) => return peer.client.abort(),
             ("drop", []) => return peer.client.close(1000),
+            ("leave", []) => {
+                peer.client.close(1000);
+                // An answer that nobody reads would make a reset of the end.
+                if !matches!(self.wire, Wire::Plain | Wire::Hixie75) {
+                    peer.end();
+                }
+                return;
+            }
             ("end", []) => {
                 let orderly = match self.wire {
                     Wire::Plain | Wire::Hixie75 => End::Fin,

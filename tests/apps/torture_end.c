@@ -102,7 +102,7 @@ static void peer_closed(int listener)
 	long n;
 	count_sigpipe();
 	int fd = next_client(listener);
-	ask("0 drop");
+	ask("0 leave");
 	read_rest(fd);
 	do
 		n = write(fd, &byte, 1);
