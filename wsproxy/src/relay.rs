@@ -195,7 +195,7 @@ pub async fn part<C: AsyncRead + AsyncWrite + Unpin>(client: &mut WebSocket<C>, 
 async fn part_within<C: AsyncRead + AsyncWrite + Unpin>(limit: Duration, client: &mut WebSocket<C>, code: u16) {
     client.close(code);
     let ended = poll_fn(|cx| {
-        let heard = SCRATCH.with_borrow_mut(|scratch| drop_all(cx, client, scratch));
+        let heard = drop_all(cx, client);
         match Pin::new(&mut *client).poll_shutdown(cx) {
             Poll::Ready(Ok(())) => heard,
             Poll::Ready(Err(_)) => Poll::Ready(()),
@@ -206,14 +206,16 @@ async fn part_within<C: AsyncRead + AsyncWrite + Unpin>(limit: Duration, client:
 }
 
 /// Reads to the end, be it a failure.
-fn drop_all<R: AsyncRead + Unpin>(cx: &mut Context<'_>, from: &mut R, scratch: &mut [u8]) -> Poll<()> {
-    loop {
-        let mut buf = ReadBuf::new(scratch);
-        match ready!(Pin::new(&mut *from).poll_read(cx, &mut buf)) {
-            Ok(()) if !buf.filled().is_empty() => {}
-            Ok(()) | Err(_) => return Poll::Ready(()),
+fn drop_all<R: AsyncRead + Unpin>(cx: &mut Context<'_>, from: &mut R) -> Poll<()> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        loop {
+            let mut buf = ReadBuf::new(scratch);
+            match ready!(Pin::new(&mut *from).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
         }
-    }
+    })
 }
 
 /// What `step` comes to; `None` if the server cuts off first.
@@ -229,7 +231,7 @@ async fn unless_cut<T>(cut_off: &mut CutOff, step: impl Future<Output = T>) -> O
 async fn leave<T: AsyncRead + AsyncWrite + Unpin>(target: &mut T) {
     // It fails for a target that has gone, and takes for ever for one of TLS that does not read.
     if let Ok(Ok(())) = timeout(PARTING, target.shutdown()).await {
-        let _ = timeout(PARTING, tokio::io::copy(target, &mut tokio::io::sink())).await;
+        let _ = timeout(PARTING, poll_fn(|cx| drop_all(cx, target))).await;
     }
 }
 

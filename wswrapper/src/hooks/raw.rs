@@ -129,9 +129,9 @@ pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d
         "ldrb w9, [x9, x0]",
         "cbnz w9, 3f",
         "2:",
-        "adrp x9, {next}",
-        "ldr x9, [x9, :lo12:{next}]",
-        "br x9",
+        "adrp x16, {next}",
+        "ldr x16, [x16, :lo12:{next}]",
+        "br x16",
         // A clone is ours only if it is like a fork: the child has a copy of this stack, and nothing else.
         "3:",
         "cmp x0, #{clone}",

@@ -54,9 +54,9 @@ pub unsafe extern "C" fn vfork() -> pid_t {
         "stp x29, x30, [sp, #-16]!",
         "bl {before}",
         "ldp x29, x30, [sp], #16",
-        "adrp x9, {next}",
-        "ldr x9, [x9, :lo12:{next}]",
-        "br x9",
+        "adrp x16, {next}",
+        "ldr x16, [x16, :lo12:{next}]",
+        "br x16",
         before = sym leaving::before_vfork,
         next = sym NEXT,
     )
