@@ -122,6 +122,11 @@ fn a_file_that_is_no_socket_is_not_replaced() {
     let name = path.to_str().unwrap();
     refuses(&["--unix-listen", name, "127.0.0.1:1"], 1, &["--unix-listen", name, "no socket"]);
     assert_eq!(std::fs::read(&path).unwrap(), b"x");
+    // Somebody else's, who is slow.
+    let busy = scratch.join("busy");
+    let _held = crate::target::full_unix(&busy);
+    let busy = busy.to_str().unwrap();
+    refuses(&["--unix-listen", busy, "127.0.0.1:1"], 1, &["--unix-listen", busy, "somebody listens"]);
     assert!(!path.metadata().unwrap().file_type().is_socket());
     refuses(&["--unix-listen", "/no/such/dir/s", "127.0.0.1:1"], 1, &["--unix-listen", "/no/such/dir/s"]);
     refuses(&["--unix-listen", name, "--unix-listen-mode", "rw", "a:1"], 2, &["--unix-listen-mode", "rw"]);

@@ -2,7 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
 use wstests::{Client, End, Scratch, TIMEOUT, Wire};
 
@@ -30,6 +32,36 @@ fn a_unix_socket_is_a_target() {
     assert_eq!(client.read_to_end(), b"");
     assert_eq!(client.end(), Some(&End::Close(Some(1011), String::new())));
     refuses(&["--unix-target", "", "1"], 2, &["--unix-target"]);
+}
+
+/// connect(2) waits for room there only if it may block.
+#[test]
+fn a_unix_socket_whose_queue_is_full_is_waited_for() {
+    let scratch = Scratch::new();
+    let path = scratch.join("target.sock");
+    let (door, waiting) = full_unix(&path);
+    let options = ["--unix-target", path.to_str().unwrap(), "127.0.0.1:{port}"];
+    let proxy = start(&[&["--connect-timeout", "1"], &options[..]].concat());
+    let mut client = Client::connect(proxy.addr(), Wire::Rfc6455).unwrap();
+    assert_eq!(client.read_to_end(), b"");
+    assert_eq!(client.end(), Some(&End::Close(Some(1013), String::new())));
+    let proxy = start(&options);
+    let mut client = Client::connect(proxy.addr(), Wire::Rfc6455).unwrap();
+    client.send(b"question");
+    drop((waiting, door.accept().unwrap()));
+    let (mut target, _) = door.accept().unwrap();
+    target.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let mut got = [0; 8];
+    target.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"question");
+}
+
+/// A listener whose queue is full.
+pub fn full_unix(path: &Path) -> (UnixListener, UnixStream) {
+    let door = UnixListener::bind(path).unwrap();
+    // SAFETY: plain system call on an open socket; listening again changes the length of the queue (listen(2)).
+    assert_eq!(unsafe { libc::listen(door.as_raw_fd(), 0) }, 0);
+    (door, UnixStream::connect(path).unwrap())
 }
 
 #[test]
@@ -117,7 +149,6 @@ fn a_target_that_does_not_answer_is_a_close_1013() {
 
 /// A listener whose queue is full.
 pub fn full() -> (TcpListener, Vec<std::net::TcpStream>) {
-    use std::os::fd::AsRawFd as _;
     let door = TcpListener::bind("127.0.0.1:0").unwrap();
     // SAFETY: plain system call on an open socket; listening again changes the length of the queue (listen(2)).
     assert_eq!(unsafe { libc::listen(door.as_raw_fd(), 0) }, 0);

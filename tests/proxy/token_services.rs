@@ -132,6 +132,9 @@ fn redis_tells_the_target_plain_or_in_json_in_a_namespace() {
     let stranger = by_token("TokenRedis", &format!("127.0.0.1:{port}:::"), &[]);
     denied(&stranger, "/plain", 502);
     stranger.stderr_until("tokens cannot be looked up");
+    // A lookup has its time.
+    cli("0", &["client", "pause", "1500"]);
+    reaches(&proxy, "/plain", &target);
     // The connection is kept, and made anew where it has ended.
     cli("0", &["client", "kill", "type", "normal"]);
     reaches(&proxy, "/plain", &target);

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
@@ -103,11 +103,9 @@ pub(crate) async fn serve<H: Handler>(
         };
         match (opening.map_err(|_| Refused::late(incoming.begun))??, &settings.web) {
             (Opening::Open(request, early, _place), _) => {
-                let start = Instant::now();
-                settings.metrics.opened(request.accepted.dialect);
+                let _counted = settings.metrics.opened(request.accepted.dialect);
                 let socket = WebSocket::new(incoming.stream, &request.accepted, early);
                 handler.serve(*request, socket).await;
-                settings.metrics.closed(start.elapsed());
                 return Ok(());
             }
             (Opening::Web(seen), Some(web)) => {

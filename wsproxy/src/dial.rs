@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ use crate::tls::TargetTls;
 
 /// "Connection Attempt Delay" (RFC 8305 section 5): how long an address has before the next is tried as well.
 const STAGGER: Duration = Duration::from_millis(250);
+
+/// How long it takes until a Unix socket whose queue is full is tried again.
+const FULL: Duration = Duration::from_millis(10);
 
 /// The name that a certificate must be for behind a Unix socket.
 const LOCAL: &str = "localhost";
@@ -106,7 +109,7 @@ impl Dialer {
                     }
                 }
                 Destination::Unix(path) => {
-                    let mut stream = UnixStream::connect(path).await?;
+                    let mut stream = connect_unix(path).await?;
                     self.introduce(&mut stream, request).await?;
                     match &self.tls {
                         Some(tls) => Ok(Connection::Tls(Box::new(tls.connect(LOCAL, Box::new(stream)).await?))),
@@ -181,6 +184,17 @@ fn interleave(addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
         turns.extend(other.next());
     }
     turns
+}
+
+/// Connects to a Unix socket. One whose queue is full makes connect(2) wait, or fail with EAGAIN if it may not, and nothing tells when there
+/// is room again.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL).await,
+            done => return done,
+        }
+    }
 }
 
 async fn attempt(addr: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {

@@ -4,7 +4,8 @@
 //! [`WebSocket`], with its [`Request`] to a [`Handler`]. The [`proxy`] is one handler; an echo server is another:
 //!
 //! ```
-//! use wsproxy::{Handler, Request, Stream, WebSocket};
+//! use tokio::io::AsyncWriteExt as _;
+//! use wsproxy::{Handler, Request, Server, Settings, Stream, WebSocket, socket};
 //!
 //! struct Echo;
 //!
@@ -12,7 +13,25 @@
 //!     async fn serve(&self, _request: Request, socket: WebSocket<Stream>) {
 //!         let (mut from, mut to) = tokio::io::split(socket);
 //!         let _ = tokio::io::copy(&mut from, &mut to).await;
+//!         // The answer to the client's Close.
+//!         let _ = to.shutdown().await;
 //!     }
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let settings = Settings::default();
+//!     let server = Server::new(settings.clone(), Echo);
+//!     for bound in socket::listen(&"127.0.0.1:0".parse()?)? {
+//!         println!("listening on {bound}");
+//!         let server = server.clone();
+//!         let listener = bound.into_listener()?;
+//!         tokio::spawn(async move { server.run(listener).await });
+//!     }
+//!     // A real server does so when a signal comes.
+//!     settings.lifecycle.drain();
+//!     server.finished().await;
+//!     Ok(())
 //! }
 //! ```
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -74,6 +74,21 @@ impl Default for Metrics {
     }
 }
 
+/// A WebSocket that is counted as open.
+#[derive(Debug)]
+#[must_use]
+pub struct OpenSocket<'a> {
+    metrics: &'a Metrics,
+    since: Instant,
+}
+
+impl Drop for OpenSocket<'_> {
+    fn drop(&mut self) {
+        self.metrics.open.dec();
+        self.metrics.durations.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
 impl Metrics {
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
@@ -96,8 +111,8 @@ impl Metrics {
         self.connections.inc();
     }
 
-    /// A WebSocket is open.
-    pub fn opened(&self, dialect: wsproto::Dialect) {
+    /// A WebSocket is open, until what this returns is dropped.
+    pub fn opened(&self, dialect: wsproto::Dialect) -> OpenSocket<'_> {
         let dialect = match dialect {
             wsproto::Dialect::Hixie75 => "hixie-75",
             wsproto::Dialect::Hixie76 => "hixie-76",
@@ -105,12 +120,7 @@ impl Metrics {
         };
         self.handshakes.get_or_create(&[("dialect", dialect)]).inc();
         self.open.inc();
-    }
-
-    /// It is over.
-    pub fn closed(&self, after: Duration) {
-        self.open.dec();
-        self.durations.observe(after.as_secs_f64());
+        OpenSocket { metrics: self, since: Instant::now() }
     }
 
     /// A connection became no WebSocket.

@@ -84,17 +84,18 @@ impl Recorder {
         path.push(format!(".{id}"));
         let over = Arc::new(AtomicBool::new(false));
         let start = Start::of(request);
-        let begun = start.begun;
-        // The thread ends after the last of those who tell it something.
-        let _ = self.jobs.send(Job::Begin { path: path.into(), form: self.form, start, over: Arc::clone(&over) });
-        Recording {
+        let mut recording = Recording {
             id,
-            begun,
+            is_begun: false,
+            begun: start.begun,
             encoding: request.accepted.encoding,
             jobs: self.jobs.clone(),
             waiting: Arc::clone(&self.waiting),
-            over,
-        }
+            over: Arc::clone(&over),
+        };
+        let job = Job::Begin { path: path.into(), form: self.form, start, over };
+        recording.is_begun = recording.queue(job);
+        recording
     }
 
     /// Waits until all that has been recorded is written, or the disk has had its time. What is recorded later is lost.
@@ -109,6 +110,8 @@ impl Recorder {
 /// The recording of one connection. It sees the target's side: what is written there comes from the client.
 pub struct Recording {
     id: u64,
+    /// The thread knows of it.
+    is_begun: bool,
     begun: Instant,
     encoding: Encoding,
     jobs: Sender<Job>,
@@ -118,25 +121,35 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Hands a job to the thread, if there is room for it.
+    fn queue(&self, job: Job) -> bool {
+        let cost = job.cost();
+        if self.waiting.fetch_add(cost, Ordering::Relaxed) + cost > WAITING {
+            self.waiting.fetch_sub(cost, Ordering::Relaxed);
+            self.over.store(true, Ordering::Relaxed);
+            tracing::warn!(id = self.id, "--record: the disk is too slow: the recording of this connection ends here");
+            return false;
+        }
+        // The thread ends after the last of those who tell it something.
+        self.jobs.send(job).is_ok()
+    }
+
     fn note(&mut self, from: From, bytes: &[u8]) {
         if bytes.is_empty() || self.over.load(Ordering::Relaxed) {
             return;
         }
-        if self.waiting.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len() > WAITING {
-            self.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
-            self.over.store(true, Ordering::Relaxed);
-            tracing::warn!(id = self.id, "--record: the disk is too slow: the recording of this connection ends here");
-            return;
-        }
         let piece =
             Piece { id: self.id, after: self.begun.elapsed(), from, bytes: bytes.into(), encoding: self.encoding };
-        let _ = self.jobs.send(Job::Piece(piece));
+        self.queue(Job::Piece(piece));
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        let _ = self.jobs.send(Job::End { id: self.id, after: self.begun.elapsed() });
+        // Room for it was taken with the beginning.
+        if self.is_begun {
+            let _ = self.jobs.send(Job::End { id: self.id, after: self.begun.elapsed() });
+        }
     }
 }
 
@@ -150,4 +163,28 @@ impl Watch for Recording {
     }
 
     fn write_ended(&mut self, _whole: bool) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pieces_are_bounded_by_the_memory_that_they_take() {
+        let (jobs, queue) = channel();
+        let mut recording = Recording {
+            id: 1,
+            is_begun: true,
+            begun: Instant::now(),
+            encoding: Encoding::Binary,
+            jobs,
+            waiting: Arc::default(),
+            over: Arc::default(),
+        };
+        for _ in 0..1_000_000 {
+            recording.note(From::Client, b"x");
+        }
+        let waiting = queue.try_iter().count();
+        assert!((1000..WAITING / size_of::<Job>()).contains(&waiting), "{waiting}");
+    }
 }

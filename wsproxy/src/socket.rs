@@ -167,10 +167,13 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if !file.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "there is a file that is no socket"));
     }
-    match UnixStream::connect(path) {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Where the queue is full it would wait.
+    socket.set_nonblocking(true)?;
+    match socket.connect(&socket2::SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there")),
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        Ok(()) | Err(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there")),
     }
 }
 

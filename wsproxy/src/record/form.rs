@@ -65,6 +65,11 @@ pub struct Start {
 }
 
 impl Start {
+    /// Bytes of text in it.
+    pub fn len(&self) -> usize {
+        self.peer.len() + self.path.len() + self.dialect.len()
+    }
+
     /// Of this one, which begins.
     pub fn of(request: &Request) -> Self {
         Start {

@@ -17,6 +17,9 @@ use super::form::{Form, From, Start};
 /// Permissions of a recording.
 const SECRET: u32 = 0o600;
 
+/// About what the allocator and the queue add to a job.
+const ALLOCATOR: usize = 32;
+
 /// What is to be done.
 pub enum Job {
     /// A connection is to be recorded in this file. `over` tells it that it is no more.
@@ -36,6 +39,19 @@ pub struct Piece {
     pub from: From,
     pub bytes: Box<[u8]>,
     pub encoding: Encoding,
+}
+
+impl Job {
+    /// The memory that it takes while it waits.
+    pub fn cost(&self) -> usize {
+        let bytes = match self {
+            // With its end.
+            Job::Begin { path, start, .. } => path.as_os_str().len() + start.len() + size_of::<Job>(),
+            Job::Piece(piece) => piece.bytes.len(),
+            Job::End { .. } | Job::Finish(_) => return 0,
+        };
+        bytes + size_of::<Job>() + ALLOCATOR
+    }
 }
 
 struct Open {
@@ -61,11 +77,11 @@ pub fn run(jobs: &Receiver<Job>, waiting: &AtomicUsize) {
                 job
             }
         };
+        waiting.fetch_sub(job.cost(), Ordering::Relaxed);
         match job {
             Job::Begin { path, form, start, over } => begin(&mut open, path, form, &start, over),
             Job::Piece(piece) => {
                 let id = piece.id;
-                waiting.fetch_sub(piece.bytes.len(), Ordering::Relaxed);
                 one(&mut open, id, |recording| {
                     line.clear();
                     recording.form.piece(&mut line, &piece);

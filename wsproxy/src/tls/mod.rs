@@ -21,6 +21,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
 use crate::setting::BadSetting;
@@ -99,7 +100,16 @@ struct Shared {
     config: RwLock<Arc<ServerConfig>>,
     /// What the files looked like before they were read last.
     stamps: Mutex<Vec<Option<Stamp>>>,
-    fingerprint: Option<String>,
+    /// The certificate that was made, where there are no files of any.
+    made: Option<Arc<CertifiedKey>>,
+}
+
+/// The certificates and keys of files.
+fn keys(settings: &Settings, made: Option<&Arc<CertifiedKey>>) -> Result<Vec<Arc<CertifiedKey>>, BadSetting> {
+    match &settings.identity {
+        Identity::Files { certificates, keys, password } => certificate::load(certificates, keys, password.as_deref()),
+        Identity::SelfSigned => Ok(made.cloned().into_iter().collect()),
+    }
 }
 
 impl Tls {
@@ -110,19 +120,13 @@ impl Tls {
     /// its key, cipher suites that no version in use has.
     pub fn new(settings: Settings) -> Result<Self, BadSetting> {
         let stamps = Mutex::new(stamps(&settings));
-        let (keys, fingerprint) = match &settings.identity {
-            Identity::Files { certificates, keys, password } => {
-                (certificate::load(certificates, keys, password.as_deref())?, None)
-            }
-            Identity::SelfSigned => {
-                let key = self_signed::make()?;
-                let fingerprint = key.cert.first().map(self_signed::fingerprint);
-                (vec![key], fingerprint)
-            }
+        let made = match &settings.identity {
+            Identity::Files { .. } => None,
+            Identity::SelfSigned => Some(self_signed::make()?),
         };
-        let config = RwLock::new(Arc::new(configure(&settings, Resolver::new(keys))?));
+        let config = RwLock::new(Arc::new(configure(&settings, keys(&settings, made.as_ref())?)?));
         let settings = settings.anchored();
-        Ok(Tls { shared: Arc::new(Shared { settings, config, stamps, fingerprint }) })
+        Ok(Tls { shared: Arc::new(Shared { settings, config, stamps, made }) })
     }
 
     /// Reads the files again. Sessions that are open go on as they are; handshakes from here on use what was read.
@@ -130,14 +134,10 @@ impl Tls {
     /// # Errors
     /// As [`Tls::new`]; what was in force stays in force.
     pub fn reload(&self) -> Result<(), BadSetting> {
-        let Shared { settings, config, stamps: seen, .. } = &*self.shared;
-        let Identity::Files { certificates, keys, password } = &settings.identity else {
-            return Ok(());
-        };
+        let Shared { settings, config, stamps: seen, made } = &*self.shared;
         // Looked at before they are read: a file that changes meanwhile is read once more.
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(settings);
-        let keys = certificate::load(certificates, keys, password.as_deref())?;
-        let fresh = Arc::new(configure(settings, Resolver::new(keys))?);
+        let fresh = Arc::new(configure(settings, keys(settings, made.as_ref())?)?);
         *config.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -166,8 +166,8 @@ impl Tls {
     }
 
     /// The SHA-256 fingerprint of a self-signed certificate, as `openssl x509 -fingerprint -sha256` writes it.
-    pub fn fingerprint(&self) -> Option<&str> {
-        self.shared.fingerprint.as_deref()
+    pub fn fingerprint(&self) -> Option<String> {
+        self.shared.made.as_ref()?.cert.first().map(self_signed::fingerprint)
     }
 
     /// Whether clients without TLS are turned away.
@@ -194,17 +194,17 @@ impl Tls {
 
 /// What the files of `settings` look like.
 fn stamps(settings: &Settings) -> Vec<Option<Stamp>> {
-    let Identity::Files { certificates, keys, password } = &settings.identity else {
-        return Vec::new();
-    };
-    let authorities = match &settings.clients {
-        Some(Trust::File(file)) => Some(file),
-        Some(Trust::System) | None => None,
-    };
-    certificates.iter().chain(keys).chain(password).chain(authorities).map(|path| Stamp::of(path)).collect()
+    let mut files = Vec::new();
+    if let Identity::Files { certificates, keys, password } = &settings.identity {
+        files.extend(certificates.iter().chain(keys).chain(password));
+    }
+    if let Some(Trust::File(file)) = &settings.clients {
+        files.push(file);
+    }
+    files.into_iter().map(|path| Stamp::of(path)).collect()
 }
 
-fn configure(settings: &Settings, resolver: Resolver) -> Result<ServerConfig, BadSetting> {
+fn configure(settings: &Settings, keys: Vec<Arc<CertifiedKey>>) -> Result<ServerConfig, BadSetting> {
     let Settings { minimum, ciphers, clients, .. } = settings;
     let provider = Arc::new(ciphers.provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -214,7 +214,7 @@ fn configure(settings: &Settings, resolver: Resolver) -> Result<ServerConfig, Ba
         Some(trust) => builder.with_client_cert_verifier(verifier(trust, provider)?),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(resolver));
+    let mut config = builder.with_cert_resolver(Arc::new(Resolver::new(keys)));
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     Ok(config)
 }

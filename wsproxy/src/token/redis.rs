@@ -1,13 +1,12 @@
 //! `TokenRedis`: a Redis server knows the targets of tokens.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::{Lookup, Miss, Plugin, described, written};
@@ -129,19 +128,34 @@ impl Redis {
 
     /// The value of a key. A connection that fails may have been gone for long: a second one is made.
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, RedisError> {
-        let kept = self.connection.lock().await.clone();
+        let kept = self.slot().clone();
         if let Some(mut connection) = kept {
+            let doubt = Doubt(self);
             match redis::cmd("GET").arg(key).query_async(&mut connection.commands).await {
-                Err(error) if error.is_unrecoverable_error() || error.is_timeout() => {
-                    *self.connection.lock().await = None
+                Err(error) if error.is_unrecoverable_error() => drop(doubt),
+                answer => {
+                    std::mem::forget(doubt);
+                    return answer;
                 }
-                answer => return answer,
             }
         }
         let mut connection = self.connect().await?;
         let answer = redis::cmd("GET").arg(key).query_async(&mut connection.commands).await;
-        *self.connection.lock().await = Some(connection);
+        *self.slot() = Some(connection);
         answer
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Dropped before there is an answer, as when the lookup's time is over, it lets the next lookup make another connection.
+struct Doubt<'a>(&'a Redis);
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        *self.0.slot() = None;
     }
 }
 
@@ -165,7 +179,8 @@ async fn spoken<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let config = AsyncConnectionConfig::default();
+    // The lookup has a limit of its own.
+    let config = AsyncConnectionConfig::default().set_response_timeout(None);
     let (commands, work) = MultiplexedConnection::new_with_config(settings, stream, config).await?;
     driver.spawn(work);
     Ok(commands)
