@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::net::UdpSocket;
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use wstests::net::uninterrupted;
 use wstests::{Client, Ports, Process, Rng, Scratch, Server, TIMEOUT, Wire, proxy, wait};
@@ -207,6 +208,49 @@ fn a_pipe_that_nobody_reads_is_no_log_and_holds_up_nothing() {
     talk_again(&proxy, &target);
     proxy.signal(libc::SIGTERM);
     assert!(proxy.wait().success());
+}
+
+/// Nor for the reader of standard error: a pipe, or a socket as the journal's.
+#[test]
+fn standard_error_that_nobody_reads_holds_up_nothing() {
+    let target = Target::new();
+    let (_reader, pipe) = std::io::pipe().unwrap();
+    let (_peer, socket) = UnixStream::pair().unwrap();
+    for log in [Stdio::from(pipe), Stdio::from(OwnedFd::from(socket))] {
+        let free = Ports::one();
+        // It ends with the test, whatever happens.
+        let mut child = Command::new("timeout")
+            .arg(TIMEOUT.as_secs().to_string())
+            .arg(proxy())
+            .args([free.addr().to_string(), target.addr()])
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        wait::until("a listener", || wstests::net::is_listening(free.first()).then_some(()));
+        for _ in 0..1200 {
+            let mut client = Client::connect(free.addr(), Wire::Rfc6455).unwrap();
+            talk(&mut client, &target.accept().0);
+        }
+        // SAFETY: plain system call; the process is a child that has not been waited for.
+        unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+/// From the first file on, signals wait until they are served.
+#[test]
+fn a_signal_at_the_start_leaves_no_file() {
+    let scratch = Scratch::new();
+    let [socket, pid] = ["socket", "pid"].map(|name| scratch.join(name));
+    let files = ["--unix-listen", socket.to_str().unwrap(), "--pid-file", pid.to_str().unwrap()];
+    for first in [&socket, &pid].repeat(8) {
+        let mut proxy = crate::common::spawn(&[&files[..], &["127.0.0.1:1"]].concat());
+        wait::until("the file", || first.symlink_metadata().is_ok().then_some(()));
+        proxy.signal(libc::SIGHUP);
+        proxy.signal(libc::SIGTERM);
+        assert_eq!(proxy.wait().code(), Some(0));
+        assert!(!socket.exists() && !pid.exists());
+    }
 }
 
 #[track_caller]

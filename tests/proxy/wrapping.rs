@@ -1,5 +1,6 @@
 //! `wsproxy PORT -- PROGRAM`: the program is a WebSocket server, in place or behind the proxy.
 
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 
 use wstests::{Client, Mode, Ports, Scratch, Server, Wire, proxy, wait};
@@ -101,6 +102,25 @@ fn a_program_stands_behind_the_proxy_where_an_option_needs_one() {
         assert_eq!(server.wait().code(), Some(7));
         assert!(is_gone(pid));
     }
+}
+
+/// Nobody else could serve them.
+#[test]
+fn a_program_stands_behind_the_proxy_that_has_sockets_of_systemds() {
+    let ports = Ports::at(&[0, 1]);
+    let [given, own] = [ports.first(), ports.first() + 1].map(|port| port.to_string());
+    let mut activate = Command::new("systemd-socket-activate");
+    activate.arg(format!("--listen=127.0.0.1:{given}")).arg(proxy()).args([&own, "--", "python3", "-c", SERVER, &own]);
+    let activate = Server::spawn(Mode::Bare, &mut activate);
+    let given = (Ipv4Addr::LOCALHOST, ports.first());
+    // It starts the proxy for the first client, which then waits for the program.
+    wait::until("a listener", || wstests::net::is_listening(given.1).then_some(()));
+    let first = TcpStream::connect(given).unwrap();
+    ready(&activate);
+    for port in [given.1, given.1 + 1] {
+        assert!(!sees_client_at((Ipv4Addr::LOCALHOST, port).into(), Wire::Rfc6455));
+    }
+    drop(first);
 }
 
 #[test]
@@ -276,4 +296,12 @@ fn bad_usage_is_told() {
     refuses(&["5901", "--", "/no/such/program"], 1, &["/no/such/program"]);
     refuses(&["--unix-listen", "/tmp/x", "--", "true"], 2, &["PORT", "{port}"]);
     refuses(&["--chroot", "/", "80", "--", "true"], 2, &["--chroot"]);
+    // In place it is the program that opens the port.
+    for busy in ["0.0.0.0:0", "[::1]:0"] {
+        let busy = TcpListener::bind(busy).unwrap();
+        let port = busy.local_addr().unwrap().port().to_string();
+        for options in [&[][..], &["-D"]] {
+            refuses(&[options, &[&port, "--", "python3", "-c", SERVER, &port]].concat(), 1, &[&port, "in use"]);
+        }
+    }
 }

@@ -184,8 +184,14 @@ fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Con
     let given = given.filter(|name| is_given(name));
     // Groups of options are among them by the names of their types.
     let given = given.filter(|name| !name.starts_with(char::is_uppercase));
-    let program =
-        wrapping.program(given, target.unix_target.as_ref(), tokens.is_some(), running.chroot.as_ref(), &listening)?;
+    let program = wrapping.program(
+        given,
+        target.unix_target.as_ref(),
+        tokens.is_some(),
+        running.chroot.as_ref(),
+        &listening,
+        inherited > 0,
+    )?;
     let source = target.source_addr;
     let towards = match (program, target.unix_target, tokens) {
         (Some(program), ..) => Towards::Program(program),

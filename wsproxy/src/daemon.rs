@@ -11,6 +11,7 @@ use nix::unistd::{ForkResult, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdou
 use nix::unistd::{initgroups, setgid, setgroups, setsid, setuid};
 
 use crate::config::Identity;
+use crate::ending::release_signals;
 use crate::failure::Failure;
 
 /// Who waits for the daemon to be ready: the process that was started. It ends with status 0 when it is told so, and with the
@@ -39,6 +40,8 @@ pub fn background() -> Result<Side, Failure> {
     match unsafe { fork() }.map_err(|why| failed(&why))? {
         ForkResult::Parent { .. } => {
             drop(tell);
+            // It has no files, and may be told to wait no longer.
+            release_signals();
             // The end without a byte is the end of the daemon, which has said why.
             let ready = told.read(&mut [0]).is_ok_and(|count| count == 1);
             return Ok(Side::Started(if ready { 0 } else { 1 }));

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use nix::sys::signal::Signal as Number;
+use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use wsproxy::lifecycle::Lifecycle;
@@ -16,6 +16,22 @@ use crate::program;
 
 /// Something that SIGHUP reads anew. What it complains of is logged, and what was read before stays in force.
 pub type Reload = Box<dyn Fn() -> Result<(), String>>;
+
+/// The signals that [`Ending`] serves.
+fn served() -> SigSet {
+    [Number::SIGTERM, Number::SIGINT, Number::SIGHUP].into_iter().collect()
+}
+
+/// Lets signals wait until [`release_signals`]: what they would end at once leaves its files behind. No other thread may run.
+pub fn hold_signals() {
+    // It fails for no set.
+    let _ = served().thread_block();
+}
+
+/// Delivers the signals that have come meanwhile.
+pub fn release_signals() {
+    let _ = served().thread_unblock();
+}
 
 /// What can end the process, and how.
 pub struct Ending {

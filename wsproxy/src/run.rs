@@ -29,7 +29,7 @@ use crate::notify::Notify;
 use crate::options::watching::Watchers;
 use crate::program::Running;
 use crate::wrap::Plan;
-use crate::{inherited, logging};
+use crate::{ending, inherited, logging};
 
 /// Where connections come from.
 #[derive(Default)]
@@ -59,9 +59,19 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> 
     };
     // A program that serves by itself opens its port itself.
     let serves = program.as_ref().is_none_or(|(plan, _)| plan.behind);
-    let (sources, _socket_file) = if serves { open(config, descriptors)? } else { (Sources::default(), None) };
     let front = Front::open(config, towards)?;
     let log = logging::open(&config.log)?;
+    let mut sources = Sources::default();
+    if serves {
+        sources.open(config, descriptors)?;
+    } else {
+        for listen in &config.listen {
+            socket::check_free(listen.port).map_err(|why| Failure::system(listen, why))?;
+        }
+    }
+    // From here on there are files to remove.
+    ending::hold_signals();
+    let _socket_file = sources.open_unix(config)?;
     let null = File::options().read(true).write(true).open("/dev/null");
     let null = null.map_err(|why| Failure::system("/dev/null", why))?;
     let notify = Notify::from_environment();
@@ -101,6 +111,7 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> 
         let _inside = control.enter();
         Ending::new(&config.running, reloads).map_err(|why| Failure::system("signals", why))?
     };
+    ending::release_signals();
     let doors = Arc::new(Doors::new(&sources.listeners));
     if serves {
         serve(&control, &server, &settings, sources, &doors)?;
@@ -159,32 +170,35 @@ impl Front {
     }
 }
 
-/// Opens all sockets. A Unix socket's file is to be removed at the end.
-fn open(config: &Config, descriptors: Vec<OwnedFd>) -> Result<(Sources, Option<SocketFile>), Failure> {
-    let mut sources = Sources::default();
-    let mut socket_file = None;
-    for listen in &config.listen {
-        sources.listeners.extend(socket::listen(listen).map_err(|why| Failure::system(listen, why))?);
+impl Sources {
+    /// Opens all sockets that have no file.
+    fn open(&mut self, config: &Config, descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
+        for listen in &config.listen {
+            self.listeners.extend(socket::listen(listen).map_err(|why| Failure::system(listen, why))?);
+        }
+        if let Some(listen) = &config.running.metrics {
+            self.monitor = socket::listen(listen).map_err(|why| Failure::system(format!("--metrics {listen}"), why))?;
+        }
+        let given = descriptors.into_iter().map(|descriptor| ("a socket of systemd's (LISTEN_FDS)", Ok(descriptor)));
+        let input = config.inetd.then(|| ("--inetd, standard input", inherited::from_inetd()));
+        for (what, descriptor) in given.chain(input) {
+            let inherited = descriptor.and_then(socket::inherit);
+            match inherited.map_err(|why: io::Error| Failure::system(what, why))? {
+                Inherited::Listener(socket) => self.listeners.push(socket),
+                Inherited::Connection(connection) => self.connections.push(connection),
+            }
+        }
+        Ok(())
     }
-    if let Some((path, mode)) = &config.unix_listen {
+
+    /// Opens the Unix socket, whose file is to be removed at the end.
+    fn open_unix(&mut self, config: &Config) -> Result<Option<SocketFile>, Failure> {
+        let Some((path, mode)) = &config.unix_listen else { return Ok(None) };
         let failed = |why| Failure::system(format!("--unix-listen {}", path.display()), why);
         let (socket, file) = socket::listen_unix(path, *mode).map_err(failed)?;
-        sources.listeners.push(socket);
-        socket_file = Some(file);
+        self.listeners.push(socket);
+        Ok(Some(file))
     }
-    if let Some(listen) = &config.running.metrics {
-        sources.monitor = socket::listen(listen).map_err(|why| Failure::system(format!("--metrics {listen}"), why))?;
-    }
-    let given = descriptors.into_iter().map(|descriptor| ("a socket of systemd's (LISTEN_FDS)", Ok(descriptor)));
-    let input = config.inetd.then(|| ("--inetd, standard input", inherited::from_inetd()));
-    for (what, descriptor) in given.chain(input) {
-        let inherited = descriptor.and_then(socket::inherit);
-        match inherited.map_err(|why: io::Error| Failure::system(what, why))? {
-            Inherited::Listener(socket) => sources.listeners.push(socket),
-            Inherited::Connection(connection) => sources.connections.push(connection),
-        }
-    }
-    Ok((sources, socket_file))
 }
 
 fn server(config: &Config, front: Front, watchers: Watchers) -> (Server<Proxy>, Settings) {

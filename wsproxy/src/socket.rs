@@ -70,8 +70,7 @@ pub fn listen(listen: &Listen) -> io::Result<Vec<Bound>> {
     let Some(host) = &listen.host else {
         let any = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, listen.port));
         return match bind(any, false) {
-            // No IPv6 in the kernel, or it is switched off.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
+            Err(error) if lacks_ipv6(&error) => {
                 bind(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, listen.port)), false).map(|one| vec![one])
             }
             bound => bound.map(|one| vec![one]),
@@ -88,6 +87,29 @@ pub fn listen(listen: &Listen) -> io::Result<Vec<Bound>> {
         sockets.push(bound);
     }
     Ok(sockets)
+}
+
+/// Whether a program could listen on a port, of all addresses, now.
+///
+/// # Errors
+/// Those of socket(2) and bind(2): `AddrInUse` if somebody listens there, unless with SO_REUSEPORT, which the program may set as well.
+pub fn check_free(port: u16) -> io::Result<()> {
+    let any = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+    let bind = |addr: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&addr.into())
+    };
+    match bind(any) {
+        Err(error) if lacks_ipv6(&error) => bind(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port))),
+        bound => bound,
+    }
+}
+
+/// No IPv6 in the kernel, or it is switched off.
+fn lacks_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 /// `only`: an IPv6 socket takes no IPv4, for which there may be a socket beside it.

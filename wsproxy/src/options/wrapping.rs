@@ -64,7 +64,8 @@ const NEUTRAL: [&str; 14] = [
 ];
 
 impl WrapOptions {
-    /// The program, if there is one. `given` are the options of the command line, by their names in the table.
+    /// The program, if there is one. `given` are the options of the command line, by their names in the table; `inherits`: there are
+    /// sockets of systemd's, which only the proxy can serve.
     ///
     /// # Errors
     /// Options that do not go together.
@@ -75,6 +76,7 @@ impl WrapOptions {
         tokens: bool,
         chroot: Option<&PathBuf>,
         listening: &Listening,
+        inherits: bool,
     ) -> Result<Option<Program>, Failure> {
         if self.program.is_empty() {
             return match self.wrap_mode {
@@ -91,7 +93,7 @@ impl WrapOptions {
         if let Some((_, line)) = contradictions.into_iter().find(|(given, _)| *given) {
             return Err(Failure::usage(line));
         }
-        let behind = given.any(|name| !NEUTRAL.contains(&name));
+        let behind = inherits || given.any(|name| !NEUTRAL.contains(&name));
         Ok(Some(Program { words: self.program, mode: self.wrap_mode.unwrap_or_default(), behind }))
     }
 }
