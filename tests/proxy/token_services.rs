@@ -1,10 +1,11 @@
 //! Targets by token: web services (nginx), Redis, and tokens that hold their target (made by jwcrypto).
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use wstests::{Ports, Server, proxy, script};
+use wstests::{Ports, Server, proxy, script, wait};
 
 use crate::common::Target;
 use crate::pki::Pki;
@@ -132,12 +133,40 @@ fn redis_tells_the_target_plain_or_in_json_in_a_namespace() {
     let stranger = by_token("TokenRedis", &format!("127.0.0.1:{port}:::"), &[]);
     denied(&stranger, "/plain", 502);
     stranger.stderr_until("tokens cannot be looked up");
-    // A lookup has its time.
-    cli("0", &["client", "pause", "1500"]);
-    reaches(&proxy, "/plain", &target);
     // The connection is kept, and made anew where it has ended.
     cli("0", &["client", "kill", "type", "normal"]);
     reaches(&proxy, "/plain", &target);
+}
+
+/// A lookup has the time that all lookups have.
+#[test]
+fn a_redis_that_takes_its_time_is_waited_for() {
+    let target = Target::new();
+    let (addr, door) = (target.addr(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let proxy = by_token("TokenRedis", &door.local_addr().unwrap().to_string(), &[]);
+    // One connection for both lookups.
+    let redis = std::thread::spawn(move || {
+        let (mut stream, _) = door.accept().unwrap();
+        let (mut bytes, mut asked) = ([0; 4096], 0);
+        while asked < 2 {
+            let count = stream.read(&mut bytes).unwrap();
+            let text = String::from_utf8_lossy(&bytes[..count]);
+            if text.contains("GET") {
+                asked += 1;
+                // That is what is slow about it.
+                assert_eq!(wait::within(Duration::from_millis(1500), || None::<()>), None);
+                stream.write_all(format!("${}\r\n{addr}\r\n", addr.len()).as_bytes()).unwrap();
+            } else {
+                // What a client says of itself: arrays, of which each gets an answer.
+                let commands = text.lines().filter(|line| line.starts_with('*')).count();
+                stream.write_all("+OK\r\n".repeat(commands).as_bytes()).unwrap();
+            }
+        }
+    });
+    for _ in 0..2 {
+        reaches(&proxy, "/a", &target);
+    }
+    redis.join().unwrap();
 }
 
 #[test]

@@ -118,12 +118,15 @@ fn a_file_is_read_again_when_it_changes_unless_it_is_to_be_read_once() {
         }
     }
     denied(&once, "/b", 404);
-    // What cannot be used changes nothing; nor does a file that has gone.
+    // What cannot be used changes nothing; nor does a file that has gone, or what would wait for a writer.
     file(&directory, "tokens", "a: nowhere\n");
     reaches(&follows, "/a", &one);
     follows.stderr_until("not read anew");
     std::fs::remove_file(&tokens).unwrap();
     reaches(&follows, "/a", &one);
+    assert!(Command::new("mkfifo").arg(&tokens).status().unwrap().success());
+    reaches(&follows, "/a", &one);
+    follows.stderr_until("no regular file");
     file(&directory, "new", &format!("a: {}\n", two.addr()));
     std::fs::rename(directory.join("new"), &tokens).unwrap();
     reaches(&follows, "/a", &two);

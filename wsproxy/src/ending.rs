@@ -1,10 +1,12 @@
 //! What is done when a signal comes or time is up.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wsproxy::lifecycle::Lifecycle;
 use wsproxy::{Handler, Server};
@@ -15,7 +17,7 @@ use crate::options::Running;
 use crate::program;
 
 /// Something that SIGHUP reads anew. What it complains of is logged, and what was read before stays in force.
-pub type Reload = Box<dyn Fn() -> Result<(), String>>;
+pub type Reload = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// The signals that [`Ending`] serves.
 fn served() -> SigSet {
@@ -41,7 +43,7 @@ pub struct Ending {
     timeout: Option<Instant>,
     idle: Option<Duration>,
     drain: Duration,
-    reloads: Vec<Reload>,
+    reloads: Arc<[Reload]>,
 }
 
 impl Ending {
@@ -57,7 +59,7 @@ impl Ending {
             timeout: running.timeout.map(|secs| Instant::now() + Duration::from_secs(secs)),
             idle: running.idle_timeout.map(Duration::from_secs),
             drain: Duration::from_secs(running.drain),
-            reloads,
+            reloads: reloads.into(),
         })
     }
 
@@ -79,6 +81,7 @@ impl Ending {
         let (mut is_finished, mut status) = (false, 0);
         // There is nothing to listen on any more: whoever started it is to know, and to start it again.
         let mut shut = false;
+        let mut reloading = None;
         loop {
             if is_finished && !program.as_ref().is_some_and(program::Running::runs) {
                 return status.max(u8::from(shut));
@@ -100,8 +103,15 @@ impl Ending {
                 }
                 _ = self.terminate.recv() => ("SIGTERM", Some(Number::SIGTERM)),
                 _ = self.interrupt.recv() => ("SIGINT", Some(Number::SIGINT)),
-                _ = self.hang_up.recv() => {
-                    self.reload(notify);
+                // One that comes meanwhile is kept.
+                _ = self.hang_up.recv(), if reloading.is_none() => {
+                    notify.reloading();
+                    reloading = Some(self.reload());
+                    continue;
+                }
+                () = done(&mut reloading) => {
+                    reloading = None;
+                    notify.ready();
                     continue;
                 }
                 () = at(self.timeout), if deadline.is_none() => ("--timeout", Some(Number::SIGTERM)),
@@ -134,21 +144,31 @@ impl Ending {
         }
     }
 
-    fn reload(&self, notify: &Notify) {
-        notify.reloading();
-        let mut failed = false;
-        for reload in &self.reloads {
-            if let Err(error) = reload() {
-                tracing::error!(error, "not read anew");
-                failed = true;
+    /// Reads anew beside all else: who serves files may hang.
+    fn reload(&self) -> JoinHandle<()> {
+        let reloads = Arc::clone(&self.reloads);
+        tokio::task::spawn_blocking(move || {
+            let mut failed = false;
+            for reload in &*reloads {
+                if let Err(error) = reload() {
+                    tracing::error!(error, "not read anew");
+                    failed = true;
+                }
             }
-        }
-        if failed {
-            tracing::warn!("SIGHUP: what could not be read stays as it was");
-        } else {
-            tracing::info!("SIGHUP: files read anew");
-        }
-        notify.ready();
+            if failed {
+                tracing::warn!("SIGHUP: what could not be read stays as it was");
+            } else {
+                tracing::info!("SIGHUP: files read anew");
+            }
+        })
+    }
+}
+
+/// Ready when what is read anew has been read.
+async fn done(reloading: &mut Option<JoinHandle<()>>) {
+    match reloading {
+        Some(reloading) => drop(reloading.await),
+        None => std::future::pending().await,
     }
 }
 

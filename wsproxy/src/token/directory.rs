@@ -1,11 +1,11 @@
 //! `TokenFileName` and `UnixDomainSocketDirectory`: names in a directory are tokens.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Lookup, Miss, Plugin, beside, written};
+use super::{Lookup, Miss, Plugin, beside, open_file, written};
 use crate::dial::Destination;
 use crate::setting::{BadSetting, Source};
 
@@ -65,12 +65,10 @@ impl Plugin for Names {
 }
 
 fn content(path: &Path) -> Result<String, Miss> {
-    // A pipe would wait for a writer.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = file.map_err(|error| missed(&error))?;
-    if !file.metadata().map_err(|error| missed(&error))?.is_file() {
-        return Err(Miss::Unknown);
-    }
+    let file = open_file(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Miss::Unknown,
+        _ => missed(&error),
+    })?;
     let mut text = String::new();
     file.take(LONGEST).read_to_string(&mut text).map_err(|error| missed(&error))?;
     Ok(text)

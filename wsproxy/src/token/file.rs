@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::{Lookup, Miss, Plugin, beside};
+use super::{Lookup, Miss, Plugin, beside, open_file};
 use crate::dial::Destination;
 use crate::setting::{BadSetting, Source};
 use crate::stamp::Stamp;
@@ -135,7 +135,8 @@ fn directory(path: &Path) -> io::Result<Vec<PathBuf>> {
 fn tokens(files: &[PathBuf]) -> Result<Table, String> {
     let mut table = HashMap::new();
     for path in files {
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = open_file(path).and_then(io::read_to_string);
+        let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
         for (number, line) in text.lines().enumerate() {
             match entry(line) {
                 Ok(None) => {}
