@@ -58,6 +58,7 @@ fn each_bad_request_is_refused_with_its_status_and_a_text_of_its_own() {
         (400, request(&["Host:"])),
         (400, request(&["Connection: keep-alive"])),
         (400, request(&["Sec-WebSocket-Key:"])),
+        (400, request(&["Content-Length: 5"])),
         (400, request(&["Sec-WebSocket-Key: c2hvcnQ="])),
         (400, request(&["Bad Name: a"])),
         (405, post),

@@ -45,7 +45,7 @@ complete -c wsproxy -l syslog -d 'Log to syslog as well (RFC 5424): a socket suc
 complete -c wsproxy -l log-format -d 'The form of log lines: text or json' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c wsproxy -l inetd -d 'Standard input is the listening socket (inetd\'s wait) or a connection (nowait)'
-complete -c wsproxy -l host-token -d 'The token is the name of the host that the client asked for'
+complete -c wsproxy -l host-token -d 'The token is the name of the host that the client asked for, in small letters'
 complete -c wsproxy -l self-signed -d 'Speak TLS with a certificate made for this run, and print its SHA-256 fingerprint'
 complete -c wsproxy -l ssl-only -d 'Turn away clients without TLS'
 complete -c wsproxy -l verify-client -d 'Turn away clients without a certificate of an authority that the system trusts, and those without TLS'

@@ -187,6 +187,10 @@ fn bad_options_are_told() {
     told(&[&file[..], &[none]].concat(), 1, &["--auth-source-file", none, "No such file"]);
     told(&["--basic-auth-file", none], 1, &["--basic-auth-file", none, "No such file"]);
     told(&["--basic-auth-file", weak], 1, &["--basic-auth-file", weak, "line 1", "htpasswd -B"]);
-    told(&["--origin", "a b"], 2, &["--origin", "a b", "one origin"]);
+    told(&["--basic-auth-file", ""], 2, &["--basic-auth-file"]);
+    told(&["--origin", "a b"], 2, &["--origin", "a b", "SCHEME://HOST"]);
+    told(&["--origin", "https://a.example/"], 2, &["--origin", "https://a.example/", "leave out"]);
+    let pages = ["--auth-plugin", "ExpectOrigin", "--auth-source"];
+    told(&[&pages[..], &["http://a a.example"]].concat(), 2, &["--auth-source", "\"a.example\"", "SCHEME://HOST"]);
     told(&["--web", ".", "--web-auth"], 2, &["--web-auth", "--basic-auth-file", "--auth-plugin"]);
 }

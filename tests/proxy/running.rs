@@ -101,6 +101,35 @@ fn a_daemon_finds_the_unix_target_that_was_named_from_here() {
 }
 
 #[test]
+fn a_daemon_reads_anew_what_a_file_names_from_where_it_was_started() {
+    let (scratch, target) = (Scratch::new(), Target::new());
+    for name in ["one", "two"] {
+        fs::write(scratch.join(name), format!("{name}: {}", target.addr())).unwrap();
+    }
+    let source = |name: &str| fs::write(scratch.join("source"), name).unwrap();
+    let (free, log) = (Ports::one(), scratch.join("log"));
+    let listen = free.addr().to_string();
+    let mut command = Command::new(wstests::proxy());
+    command.current_dir(scratch.path()).args(["-D", "--pid-file", "pid", "--log-file", "log"]);
+    command.args(["--token-plugin", "ReadOnlyTokenFile", "--token-source-file", "source", &listen]);
+    source("none");
+    let output = finish(&command);
+    let line = String::from_utf8_lossy(&output.stderr);
+    assert!(line.contains("--token-source-file source: ") && line.contains("/none: No such file"), "{line}");
+    source("one");
+    // A daemon leaves the output that it has.
+    assert!(command.status().unwrap().success());
+    let daemon = Daemon::of(&scratch.join("pid"));
+    let found = |path: &str| Client::builder(Wire::Rfc6455).path(path).connect(&*listen);
+    talk(&mut found("/one").unwrap(), &target.accept().0);
+    source("two");
+    daemon.signal(libc::SIGHUP);
+    wait::until("what it reads anew", || text(&log).contains("SIGHUP").then_some(()));
+    talk(&mut found("/two").unwrap(), &target.accept().0);
+    assert!(found("/one").is_err());
+}
+
+#[test]
 fn what_goes_wrong_is_told_before_it_is_in_the_background() {
     let listen = "127.0.0.1:0";
     for daemon in [&[][..], &["-D"]] {

@@ -153,6 +153,8 @@ fn ssl_ciphers_are_those_that_are_spoken_by_either_name() {
     );
     let nothing = ["--cert", &cert, "--ssl-version", "tlsv1_3", "--ssl-ciphers", "ECDHE-RSA-AES128-GCM-SHA256"];
     refused(pki.path(), &nothing, 1, &["--ssl-ciphers ECDHE-RSA-AES128-GCM-SHA256", "tlsv1_3"]);
+    let misfit = ["--cert", &cert, "--ssl-ciphers", "ECDHE-RSA-AES128-GCM-SHA256"];
+    refused(pki.path(), &misfit, 1, &["--ssl-ciphers ECDHE-RSA-AES128-GCM-SHA256", "ECDSA"]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ mod violation;
 pub use close::CloseReason;
 pub use dialect::{Dialect, Dialects, DialectsError, Encoding};
 pub use handover::{Encoded, Handover};
-pub use handshake::{Accepted, Handshake, KeyFault, Policy, Progress, Refusal};
+pub use handshake::{Accepted, Handshake, KeyFault, Origin, OriginError, Policy, Progress, Refusal};
 pub use receive::{End, Pong, Received, Receiver};
 pub use send::{Head, Sender};
 pub use violation::Violation;

@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use nix::unistd::{Gid, Group, Uid, User};
+use wsproto::Origin;
 use wsproxy::address::{Listen, Target};
 use wsproxy::auth;
 use wsproxy::dial::{Destination, Dialer};
@@ -49,7 +50,7 @@ pub struct Config {
     /// See [`Options`].
     pub clients: Clients,
     /// The origins whose pages may come in; empty: all.
-    pub origins: Vec<String>,
+    pub origins: Vec<Origin>,
     /// Who may come in. Files are read at the start.
     pub auth: auth::Settings,
     /// See [`Options`].
@@ -148,9 +149,9 @@ fn one_line(error: &clap::Error) -> String {
         return format!("missing {}; see `wsproxy --help`", missing.join(" "));
     }
     let text = error.to_string();
-    // A value may hold line ends itself, which are escaped when they are shown.
+    // A value may hold line ends itself, which are escaped when they are shown; those before a list of values are clap's.
     let what = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
-    format!("{what}; see `wsproxy --help`")
+    format!("{}; see `wsproxy --help`", what.replace("\n  [", " ["))
 }
 
 fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Config, Failure> {
@@ -237,7 +238,7 @@ fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Con
         std::path::absolute(&path).map_err(|why| Failure::value("--log-file", path.display(), why))
     });
     let syslog = logging.syslog.map(|server| match server.contains('/') {
-        true => Ok(Syslog::Path(server.into())),
+        true => std::path::absolute(&server).map(Syslog::Path).map_err(|why| Failure::value("--syslog", &server, why)),
         false => server.parse().map(Syslog::Udp).map_err(|why| Failure::value("--syslog", &server, why)),
     });
     Ok(Config {
@@ -325,7 +326,7 @@ mod tests {
         let failure = parsed(words).expect_err("bad usage");
         assert_eq!(failure.status(), 2);
         let line = failure.to_string();
-        assert!(!line.contains('\n') && !line.is_empty(), "{line:?}");
+        assert!(!line.contains(['\n', '\\']) && !line.is_empty(), "{line:?}");
         line
     }
 

@@ -70,3 +70,5 @@ pub use server::{Server, Settings};
 pub use setting::{BadSetting, Source};
 pub use stream::Stream;
 pub use websocket::WebSocket;
+/// The protocol, of which requests and settings are made.
+pub use wsproto;

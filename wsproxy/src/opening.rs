@@ -169,6 +169,7 @@ fn label_of(refusal: &Refusal) -> &'static str {
         | Refusal::Method
         | Refusal::Connection
         | Refusal::Host
+        | Refusal::Body
         | Refusal::KeyMissing
         | Refusal::Key
         | Refusal::HixieKey(..) => "malformed",

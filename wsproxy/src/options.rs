@@ -270,12 +270,23 @@ mod tests {
         Options::command().debug_assert();
     }
 
+    /// Its synopsis is the one of `--help`, in place of a list of all options.
+    fn man_page() -> String {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Options::command()).render(&mut page).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        let (head, rest) = page.split_once(".SH SYNOPSIS\n").unwrap();
+        let (_, rest) = rest.split_once(".SH DESCRIPTION\n").unwrap();
+        let usage = Options::command().render_usage().to_string();
+        let forms: Vec<_> = usage.lines().map(|line| line.trim_start_matches("Usage:").trim()).collect();
+        let synopsis = forms.join("\n.br\n").replace('-', "\\-");
+        format!("{head}.SH SYNOPSIS\n{synopsis}\n.SH DESCRIPTION\n{rest}")
+    }
+
     /// `WSPROXY_UPDATE=1 cargo test -p wsproxy the_man_page` writes them anew.
     #[test]
     fn the_man_page_and_the_completions_are_those_of_the_table() {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(Options::command()).render(&mut page).unwrap();
-        let mut files = vec![("docs/wsproxy.1", page)];
+        let mut files = vec![("docs/wsproxy.1", man_page().into_bytes())];
         for (shell, name) in [
             (Shell::Bash, "packaging/completions/wsproxy.bash"),
             (Shell::Zsh, "packaging/completions/_wsproxy"),

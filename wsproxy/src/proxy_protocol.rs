@@ -199,7 +199,9 @@ fn parse_line(seen: &[u8]) -> io::Result<Parsed> {
 
 fn ends<A: FromStr + Into<IpAddr>>([from, to, from_port, to_port]: [&str; 4]) -> Option<Ends> {
     let addr = |ip: &str, port: &str| -> Option<SocketAddr> {
-        Some(SocketAddr::new(ip.parse::<A>().ok()?.into(), port.parse().ok()?))
+        // `parse` takes a sign.
+        let port = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten()?;
+        Some(SocketAddr::new(ip.parse::<A>().ok()?.into(), port))
     };
     Some(Ends { from: addr(from, from_port)?, to: addr(to, to_port)? })
 }
@@ -302,6 +304,7 @@ mod tests {
             b"PROXY TCP4 1.2.3.4\n5.6.7.8 1 2\r\n",
             b"PROXY UDP4 1.2.3.4 5.6.7.8 1 2\r\n",
             b"PROXY TCP4 1.2.3.4 5.6.7.8 1 65536\r\n",
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 +1 2\r\n",
             &long,
             &version,
             &short,

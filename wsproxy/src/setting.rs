@@ -45,45 +45,55 @@ pub enum Source {
     File(&'static str, PathBuf),
 }
 
-impl Source {
+/// A source whose files are found wherever the process has gone: relative paths begin where it was when this was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Anchored {
+    source: Source,
+    start: PathBuf,
+}
+
+impl Anchored {
+    pub fn new(source: Source) -> Self {
+        // In a directory that has gone nothing relative is found anyway.
+        Anchored { source, start: std::env::current_dir().unwrap_or_default() }
+    }
+
     /// The value.
     ///
     /// # Errors
     /// A file that cannot be read or is not UTF-8.
     pub fn text(&self) -> Result<String, BadSetting> {
-        match self {
+        match &self.source {
             Source::Given(_, text) => Ok(text.clone()),
             Source::File(_, path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| self.bad(error))?;
+                let text = std::fs::read_to_string(self.start.join(path)).map_err(|error| self.bad(error))?;
                 Ok(text.lines().next().unwrap_or_default().to_owned())
             }
         }
     }
 
-    /// The value, as a path. The process may go elsewhere, so it is an absolute one.
-    pub(crate) fn path(&self) -> Result<PathBuf, BadSetting> {
-        let path = PathBuf::from(self.text()?);
-        std::path::absolute(path).map_err(|error| self.bad(error))
+    /// The value, as a path.
+    ///
+    /// # Errors
+    /// As [`Anchored::text`]; an empty value.
+    pub fn path(&self) -> Result<PathBuf, BadSetting> {
+        let text = self.text()?;
+        if text.is_empty() { Err(self.bad("a path is wanted")) } else { Ok(self.start.join(text)) }
     }
 
     /// What is wrong with it. The contents of a file are not shown.
-    pub(crate) fn bad(&self, reason: impl fmt::Display) -> BadSetting {
-        match self {
+    pub fn bad(&self, reason: impl fmt::Display) -> BadSetting {
+        match &self.source {
             Source::Given(option, text) => BadSetting::new(option, text, reason),
             Source::File(option, path) => BadSetting::file(option, path, reason),
         }
     }
 
-    /// The same with an absolute path: the process may go elsewhere before the file is read again. `names_file` tells whether
-    /// the value itself is a path.
-    pub(crate) fn anchored(self, names_file: bool) -> Self {
-        match self {
-            Source::File(option, path) => Source::File(option, std::path::absolute(&path).unwrap_or(path)),
-            Source::Given(option, text) if names_file => {
-                let path = std::path::absolute(&text).ok().and_then(|path| path.into_os_string().into_string().ok());
-                Source::Given(option, path.unwrap_or(text))
-            }
-            Source::Given(..) => self,
+    /// What is wrong with the file at `path`, which is its value.
+    pub fn bad_file(&self, path: &Path, reason: impl fmt::Display) -> BadSetting {
+        match &self.source {
+            Source::Given(..) => self.bad(reason),
+            Source::File(..) => self.bad(format_args!("{}: {reason}", path.display())),
         }
     }
 }

@@ -171,12 +171,13 @@ pub fn listen_unix(path: &Path, mode: u32) -> io::Result<(Bound, SocketFile)> {
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
+    // From here on it is removed again whatever fails.
+    let made = std::fs::symlink_metadata(path)?;
+    let file = SocketFile { path: std::path::absolute(path)?, id: (made.dev(), made.ino()) };
     // Until it listens, nobody can connect, whatever the permissions are.
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
     ready(&socket)?;
-    let made = std::fs::symlink_metadata(path)?;
-    let file = SocketFile { path: std::path::absolute(path)?, id: (made.dev(), made.ino()) };
     Ok((Bound::Unix(OwnedFd::from(socket).into()), file))
 }
 

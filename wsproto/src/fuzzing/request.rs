@@ -37,7 +37,7 @@ fn policy(choice: u8) -> Policy {
             .filter(|(bit, _)| choice >> bit & 1 == 0)
             .map(|(_, it)| it)
             .collect(),
-        origins: if choice & 8 == 0 { Vec::new() } else { vec!["http://example.com".to_owned()] },
+        origins: if choice & 8 == 0 { Vec::new() } else { "http://example.com".parse().into_iter().collect() },
         secure: choice & 16 != 0,
         head_limit: if choice & 32 == 0 { 8192 } else { 100 },
     }

@@ -5,6 +5,7 @@
 
 mod head;
 mod hixie76;
+mod origin;
 mod refusal;
 mod reply;
 mod request;
@@ -15,6 +16,7 @@ mod tests;
 use crate::dialect::{Dialect, Dialects, Encoding};
 use crate::inline::Inline;
 use head::Head;
+pub use origin::{Origin, OriginError};
 pub use refusal::{KeyFault, Refusal};
 use request::Proof;
 
@@ -23,9 +25,8 @@ use request::Proof;
 pub struct Policy {
     /// The dialects that are spoken; a client of another one is refused with 426. Default: all.
     pub dialects: Dialects,
-    /// The origins that are let in, compared without regard to ASCII case; others, and requests without one, are refused
-    /// with 403. Empty (the default): any.
-    pub origins: Vec<String>,
+    /// The origins that are let in; others, and requests without one, are refused with 403. Empty (the default): any.
+    pub origins: Vec<Origin>,
     /// The connection comes over TLS: hixie's Location is `wss`. Default: no.
     pub secure: bool,
     /// The most bytes of a request's head, its blank line included; 431 beyond. Default: 8192.

@@ -33,6 +33,8 @@ pub enum Refusal {
     Host,
     /// `Origin` is not one of those let in.
     Origin,
+    /// RFC 6455: the request announces a body, whose bytes would stand where frames begin.
+    Body,
     /// RFC 6455: `Sec-WebSocket-Version` is missing.
     VersionMissing,
     /// RFC 6455: the version is none of 13, 8 and 7.
@@ -81,6 +83,7 @@ impl Refusal {
             | Refusal::NotWebSocket
             | Refusal::Connection
             | Refusal::Host
+            | Refusal::Body
             | Refusal::KeyMissing
             | Refusal::Key
             | Refusal::HixieKey(..) => 400,
@@ -110,6 +113,7 @@ impl fmt::Display for Refusal {
             Refusal::Origin => "Origin is not allowed",
             Refusal::VersionMissing => "Sec-WebSocket-Version is missing",
             Refusal::Version => "Sec-WebSocket-Version is none of 13, 8, 7",
+            Refusal::Body => "A request with a body opens no WebSocket",
             Refusal::KeyMissing => "Sec-WebSocket-Key is missing",
             Refusal::Key => "Sec-WebSocket-Key is not the base64 of 16 bytes",
             Refusal::HixieKey(name, fault) => return write!(f, "{name} {fault}"),

@@ -76,7 +76,14 @@ pub(super) fn judge(head: &[u8], policy: &Policy) -> Result<(Box<Accepted>, Proo
                 Some(_) => return Err(Refusal::Version),
                 None => return Err(Refusal::VersionMissing),
             }
-            Proof::Key(key(&fields)?)
+            let key = key(&fields)?;
+            // A proxy in front that took the same bytes for a body would be talked past.
+            if fields.one("Content-Length")?.is_some_and(|length| length != "0")
+                || fields.values("Transfer-Encoding").next().is_some()
+            {
+                return Err(Refusal::Body);
+            }
+            Proof::Key(key)
         }
     };
     let origin = match (fields.one("Origin")?, dialect) {
@@ -84,8 +91,8 @@ pub(super) fn judge(head: &[u8], policy: &Policy) -> Result<(Box<Accepted>, Proo
         (None, Dialect::Rfc6455) => fields.one("Sec-WebSocket-Origin")?,
         (origin, _) => origin,
     };
-    let let_in = |origin: &str| policy.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
-    if !policy.origins.is_empty() && !origin.is_some_and(let_in) {
+    let is_let_in = |origin| policy.origins.iter().any(|allowed| allowed.matches(origin));
+    if !policy.origins.is_empty() && !origin.is_some_and(is_let_in) {
         return Err(Refusal::Origin);
     }
     let (encoding, subprotocol) = subprotocol(&fields, dialect);

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::basic::{demand, shown};
 use super::{Credentials, Judgement, Plugin};
 use crate::handler::Denial;
-use crate::setting::{BadSetting, Source};
+use crate::setting::{Anchored, BadSetting};
 
 /// Users, and who of them has been let in before.
 pub(super) struct File {
@@ -37,7 +37,7 @@ impl fmt::Debug for File {
 }
 
 impl File {
-    pub(super) fn open(source: &Source) -> Result<Self, BadSetting> {
+    pub(super) fn open(source: &Anchored) -> Result<Self, BadSetting> {
         let path = source.path()?;
         let text = std::fs::read_to_string(path).map_err(|error| source.bad(error))?;
         Self::read(&text).map_err(|why| source.bad(why))

@@ -7,7 +7,7 @@ use super::Plugin;
 use super::basic::Basic;
 use super::client_cert::CommonNames;
 use super::origin::Origins;
-use crate::setting::{BadSetting, Source};
+use crate::setting::{Anchored, BadSetting};
 
 /// A plugin for authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,23 +35,21 @@ impl Kind {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(self, source: &str) -> Result<(), &'static str> {
-        match self {
-            Kind::BasicHttpAuth => Basic::new(source).map(drop),
-            Kind::ExpectOrigin => Origins::new(source).map(drop),
-            Kind::ClientCertCnAuth => CommonNames::new(source).map(drop),
-        }
+    pub fn check(self, source: &str) -> Result<(), String> {
+        self.plugin(source).map(drop)
+    }
+
+    fn plugin(self, source: &str) -> Result<Box<dyn Plugin>, String> {
+        Ok(match self {
+            Kind::BasicHttpAuth => Box::new(Basic::new(source)?),
+            Kind::ExpectOrigin => Box::new(Origins::new(source)?),
+            Kind::ClientCertCnAuth => Box::new(CommonNames::new(source)?),
+        })
     }
 
     /// Opens it.
-    pub(super) fn open(self, source: &Source) -> Result<Box<dyn Plugin>, BadSetting> {
-        let text = source.text()?;
-        let bad = |why| source.bad(why);
-        Ok(match self {
-            Kind::BasicHttpAuth => Box::new(Basic::new(&text).map_err(bad)?),
-            Kind::ExpectOrigin => Box::new(Origins::new(&text).map_err(bad)?),
-            Kind::ClientCertCnAuth => Box::new(CommonNames::new(&text).map_err(bad)?),
-        })
+    pub(super) fn open(self, source: &Anchored) -> Result<Box<dyn Plugin>, BadSetting> {
+        self.plugin(&source.text()?).map_err(|why| source.bad(why))
     }
 }
 

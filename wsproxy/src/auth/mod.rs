@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use http::header;
 
 use crate::handler::{Denial, Request, WebRequest};
-use crate::setting::{BadSetting, Source};
+use crate::setting::{Anchored, BadSetting, Source};
 use crate::tls::TlsFacts;
 use crate::trust::fields;
 
@@ -56,7 +56,7 @@ type Plugins = Vec<Box<dyn Plugin>>;
 /// Who is let in. By default everybody is.
 #[derive(Debug)]
 pub struct Auth {
-    settings: Settings,
+    sources: Sources,
     plugins: RwLock<Arc<Plugins>>,
 }
 
@@ -66,13 +66,13 @@ impl Auth {
     /// # Errors
     /// A source that is not what the plugin wants, a file that cannot be read or holds something else.
     pub fn new(settings: Settings) -> Result<Self, BadSetting> {
-        let plugins = RwLock::new(Arc::new(open(&settings)?));
         let Settings { plugin, basic_file } = settings;
-        let settings = Settings {
-            plugin: plugin.map(|(kind, source)| (kind, source.anchored(false))),
-            basic_file: basic_file.map(|source| source.anchored(true)),
+        let sources = Sources {
+            plugin: plugin.map(|(kind, source)| (kind, Anchored::new(source))),
+            basic_file: basic_file.map(Anchored::new),
         };
-        Ok(Auth { settings, plugins })
+        let plugins = RwLock::new(Arc::new(sources.open()?));
+        Ok(Auth { sources, plugins })
     }
 
     /// Reads the files again.
@@ -80,7 +80,7 @@ impl Auth {
     /// # Errors
     /// As [`Auth::new`]; what was in force stays in force.
     pub fn reload(&self) -> Result<(), BadSetting> {
-        let fresh = Arc::new(open(&self.settings)?);
+        let fresh = Arc::new(self.sources.open()?);
         *self.plugins.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -117,15 +117,24 @@ impl Auth {
     }
 }
 
-fn open(settings: &Settings) -> Result<Plugins, BadSetting> {
-    let mut plugins = Plugins::new();
-    if let Some((kind, source)) = &settings.plugin {
-        plugins.push(kind.open(source)?);
+/// What [`Settings`] name, to be opened again and again.
+#[derive(Debug)]
+struct Sources {
+    plugin: Option<(Kind, Anchored)>,
+    basic_file: Option<Anchored>,
+}
+
+impl Sources {
+    fn open(&self) -> Result<Plugins, BadSetting> {
+        let mut plugins = Plugins::new();
+        if let Some((kind, source)) = &self.plugin {
+            plugins.push(kind.open(source)?);
+        }
+        if let Some(source) = &self.basic_file {
+            plugins.push(Box::new(htpasswd::File::open(source)?));
+        }
+        Ok(plugins)
     }
-    if let Some(source) = &settings.basic_file {
-        plugins.push(Box::new(htpasswd::File::open(source)?));
-    }
-    Ok(plugins)
 }
 
 /// The one element that there is.

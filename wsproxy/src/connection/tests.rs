@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::handler::{Request, WebRequest};
+use crate::limits::Limits;
 use crate::tls::{Ciphers, Identity, Tls, Version};
 use crate::web::Web;
 
@@ -40,11 +41,15 @@ fn settings(auth: bool) -> Settings {
 
 /// A connection: the client's end of it, and what it will have come to.
 fn connect(settings: &Settings) -> (DuplexStream, JoinHandle<Result<(), Refused>>) {
+    connect_to(Doorman, settings)
+}
+
+fn connect_to(handler: impl Handler, settings: &Settings) -> (DuplexStream, JoinHandle<Result<(), Refused>>) {
     let (client, server) = duplex(1 << 16);
     let settings = settings.clone();
     let served = tokio::spawn(async move {
         let origin = Origin { peer: Peer::Unix, local: None, id: 1, tls: None };
-        serve(Box::new(server), origin, &settings, &Doorman).await
+        serve(Box::new(server), origin, &settings, &handler).await
     });
     (client, served)
 }
@@ -156,4 +161,31 @@ async fn a_reply_that_nobody_reads_is_given_up() {
     let start = Deadline::now();
     served.await.unwrap().unwrap();
     assert_eq!(start.elapsed().as_secs(), 60);
+}
+
+/// It loses its own connection, and takes nobody's place.
+#[tokio::test]
+async fn a_handler_that_panics_leaves_nothing_open() {
+    struct Clumsy;
+
+    impl Handler for Clumsy {
+        async fn serve(&self, _request: Request, _socket: WebSocket<Stream>) {
+            panic!("clumsy");
+        }
+    }
+
+    let settings = Settings { limits: Limits::new(Some(1), None), ..Settings::default() };
+    for count in 1..3 {
+        let (mut client, served) = connect_to(Clumsy, &settings);
+        client
+            .write_all(
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            )
+            .await
+            .unwrap();
+        assert!(served.await.unwrap_err().is_panic());
+        let text = settings.metrics.text().unwrap();
+        assert!(text.contains("wsproxy_open 0\n") && text.contains(&format!("rfc6455\"}} {count}\n")), "{text}");
+    }
 }

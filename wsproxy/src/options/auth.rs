@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use wsproto::Origin;
 use wsproxy::Source;
 use wsproxy::auth::{Kind, Settings};
 
@@ -13,10 +14,11 @@ use crate::failure::Failure;
 #[command(next_help_heading = "Authentication")]
 pub struct AuthOptions {
     /// Let in pages of this origin only, as https://example.org; repeatable
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
-    pub origin: Vec<String>,
+    #[arg(long, value_name = "ORIGIN")]
+    pub origin: Vec<Origin>,
     /// Ask for a name and password (HTTP's Basic) of this file, which htpasswd -B writes
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     basic_auth_file: Option<String>,
     /// Let in who satisfies BasicHTTPAuth, ExpectOrigin or ClientCertCNAuth
     #[arg(long, value_name = "PLUGIN")]
@@ -59,11 +61,4 @@ impl AuthOptions {
         }
         Ok(Settings { plugin, basic_file: basic_auth_file.map(|path| Source::Given("--basic-auth-file", path)) })
     }
-}
-
-fn origin(text: &str) -> Result<String, &'static str> {
-    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("one origin is wanted, as https://example.org, and the option again for the next");
-    }
-    Ok(text.to_owned())
 }

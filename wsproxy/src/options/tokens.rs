@@ -24,7 +24,7 @@ pub struct TokenOptions {
     /// The file whose first line is that, as it may hold a password
     #[arg(long, value_name = "FILE")]
     token_source_file: Option<PathBuf>,
-    /// The token is the name of the host that the client asked for
+    /// The token is the name of the host that the client asked for, in small letters
     #[arg(long)]
     host_token: bool,
     /// The same as --token-plugin TokenFile --token-source FILE

@@ -210,6 +210,14 @@ fn configure(settings: &Settings, keys: Vec<Arc<CertifiedKey>>) -> Result<Server
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(minimum.versions())
         .map_err(|_| BadSetting::new("--ssl-ciphers", ciphers.to_string(), format!("none is one of {minimum}")))?;
+    let suites = &provider.cipher_suites;
+    let lonely = |key: &&Arc<CertifiedKey>| {
+        !suites.iter().any(|suite| suite.usable_for_signature_algorithm(key.key.algorithm()))
+    };
+    if let Some(key) = keys.iter().find(lonely) {
+        let reason = format!("none is for a certificate with a key for {:?}", key.key.algorithm());
+        return Err(BadSetting::new("--ssl-ciphers", ciphers.to_string(), reason));
+    }
     let builder = match clients {
         Some(trust) => builder.with_client_cert_verifier(verifier(trust, provider)?),
         None => builder.with_no_client_auth(),

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::{Lookup, Miss, Plugin, described, written};
 use crate::dial::Destination;
 use crate::resolve::resolve;
-use crate::setting::{BadSetting, Source};
+use crate::setting::{Anchored, BadSetting};
 use crate::stream::Stream;
 use crate::tls::{TargetTls, Trust};
 
@@ -66,7 +66,7 @@ impl Api {
         }
     }
 
-    pub(super) fn open(source: &Source, answer: Answer) -> Result<Self, BadSetting> {
+    pub(super) fn open(source: &Anchored, answer: Answer) -> Result<Self, BadSetting> {
         let template = source.text()?;
         let url = Self::check(&template).map_err(|why| source.bad(why))?;
         let secure = url.scheme_str() == Some("https");

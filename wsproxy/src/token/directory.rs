@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{Lookup, Miss, Plugin, beside, open_file, written};
 use crate::dial::Destination;
-use crate::setting::{BadSetting, Source};
+use crate::setting::{Anchored, BadSetting};
 
 /// The longest file that can hold a target.
 const LONGEST: u64 = 4096;
@@ -21,20 +21,20 @@ pub(super) struct Names(PathBuf);
 pub(super) struct Sockets(PathBuf);
 
 impl Names {
-    pub(super) fn open(source: &Source) -> Result<Self, BadSetting> {
+    pub(super) fn open(source: &Anchored) -> Result<Self, BadSetting> {
         directory(source).map(Names)
     }
 }
 
 impl Sockets {
-    pub(super) fn open(source: &Source) -> Result<Self, BadSetting> {
+    pub(super) fn open(source: &Anchored) -> Result<Self, BadSetting> {
         directory(source).map(Sockets)
     }
 }
 
-fn directory(source: &Source) -> Result<PathBuf, BadSetting> {
+fn directory(source: &Anchored) -> Result<PathBuf, BadSetting> {
     let path = source.path()?;
-    fs::read_dir(&path).map_err(|error| source.bad(error))?;
+    fs::read_dir(&path).map_err(|error| source.bad_file(&path, error))?;
     Ok(path)
 }
 

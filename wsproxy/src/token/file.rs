@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::{Lookup, Miss, Plugin, beside, open_file};
 use crate::dial::Destination;
-use crate::setting::{BadSetting, Source};
+use crate::setting::{Anchored, BadSetting};
 use crate::stamp::Stamp;
 
 /// Tokens of files.
@@ -58,10 +58,10 @@ impl View {
 }
 
 impl File {
-    pub(super) fn open(source: &Source, follows: bool) -> Result<Self, BadSetting> {
+    pub(super) fn open(source: &Anchored, follows: bool) -> Result<Self, BadSetting> {
         let path = source.path()?;
         let (seen, table) = read(&path);
-        let state = State { table: Arc::new(table.map_err(|error| source.bad(error))?), seen };
+        let state = State { table: Arc::new(table.map_err(|error| source.bad_file(&path, error))?), seen };
         Ok(File(Arc::new(Inner { path, follows, state: RwLock::new(state), reading: Mutex::new(()) })))
     }
 }
@@ -137,6 +137,8 @@ fn tokens(files: &[PathBuf]) -> Result<Table, String> {
     for path in files {
         let text = open_file(path).and_then(io::read_to_string);
         let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+        // Some editors begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         for (number, line) in text.lines().enumerate() {
             match entry(line) {
                 Ok(None) => {}
@@ -157,7 +159,7 @@ fn entry(line: &str) -> Result<Option<(&str, Destination)>, String> {
     let end = line.char_indices().zip(line.chars().skip(1)).find(|&((_, c), next)| c == ':' && next.is_whitespace());
     let ((end, _), _) = end.ok_or("a line is TOKEN: HOST:PORT, with a space behind the first colon")?;
     let (token, target) = line.split_at(end);
-    let target = target.trim_start_matches(':').trim();
+    let (token, target) = (token.trim_end(), target.trim_start_matches(':').trim());
     if token.is_empty() {
         return Err("the token is missing".into());
     }
@@ -175,6 +177,7 @@ mod tests {
         let found = |token: &str, target: &str| Ok(Some((token.to_owned(), target.to_owned())));
         assert_eq!(read("a: h:1"), found("a", "h:1"));
         assert_eq!(read("  a:b:\t[::1]:1  "), found("a:b", "[::1]:1"));
+        assert_eq!(read("a : h:1"), found("a", "h:1"));
         assert_eq!(read("a: unix_socket:/run/x y"), found("a", "unix:/run/x y"));
         for line in ["", "   ", "# a: h:1"] {
             assert_eq!(read(line), Ok(None), "{line:?}");

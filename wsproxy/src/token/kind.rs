@@ -10,7 +10,7 @@ use super::directory::{Names, Sockets};
 use super::file::File;
 use super::jwt::Jwt;
 use super::redis::Redis;
-use crate::setting::{BadSetting, Source};
+use crate::setting::{Anchored, BadSetting};
 
 /// A plugin for tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Kind {
     }
 
     /// Whether its source is a path.
-    pub(super) fn wants_path(self) -> bool {
+    fn wants_path(self) -> bool {
         match self {
             Kind::TokenFile
             | Kind::ReadOnlyTokenFile
@@ -97,7 +97,7 @@ impl Kind {
     }
 
     /// Opens it.
-    pub(super) fn open(self, source: &Source) -> Result<Arc<dyn Plugin>, BadSetting> {
+    pub(super) fn open(self, source: &Anchored) -> Result<Arc<dyn Plugin>, BadSetting> {
         Ok(match self {
             Kind::TokenFile => Arc::new(File::open(source, true)?),
             Kind::ReadOnlyTokenFile => Arc::new(File::open(source, false)?),

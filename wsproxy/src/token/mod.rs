@@ -26,7 +26,7 @@ use wsproto::Accepted;
 
 use crate::dial::Destination;
 use crate::handler::Denial;
-use crate::setting::{BadSetting, Source};
+use crate::setting::{Anchored, BadSetting, Source};
 
 pub use kind::Kind;
 
@@ -71,7 +71,9 @@ trait Plugin: Debug + Send + Sync {
 /// Tokens, and the targets that they stand for.
 #[derive(Debug)]
 pub struct Tokens {
-    settings: Settings,
+    kind: Kind,
+    source: Anchored,
+    host: bool,
     plugin: RwLock<Arc<dyn Plugin>>,
     limit: Duration,
 }
@@ -82,11 +84,11 @@ impl Tokens {
     /// # Errors
     /// A source that is not what the plugin wants, a file that cannot be read or holds something else.
     pub fn new(settings: Settings) -> Result<Self, BadSetting> {
-        let plugin = RwLock::new(settings.kind.open(&settings.source)?);
-        let limit = LOOKUP.min(settings.handshake_timeout / 2);
-        let source = settings.source.anchored(settings.kind.wants_path());
-        let settings = Settings { source, ..settings };
-        Ok(Tokens { settings, plugin, limit })
+        let Settings { kind, source, host, handshake_timeout } = settings;
+        let source = Anchored::new(source);
+        let plugin = RwLock::new(kind.open(&source)?);
+        let limit = LOOKUP.min(handshake_timeout / 2);
+        Ok(Tokens { kind, source, host, plugin, limit })
     }
 
     /// Opens it again: files and keys are read anew.
@@ -94,7 +96,7 @@ impl Tokens {
     /// # Errors
     /// As [`Tokens::new`]; what was in force stays in force.
     pub fn reload(&self) -> Result<(), BadSetting> {
-        let fresh = self.settings.kind.open(&self.settings.source)?;
+        let fresh = self.kind.open(&self.source)?;
         *self.plugin.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -105,7 +107,7 @@ impl Tokens {
     /// The answer to one that has no token (403), or not a good one (403, 404), or whose token nobody knows anything about
     /// because what is to know it fails (502) or does not answer in time (504).
     pub async fn target(&self, request: &Accepted, id: u64) -> Result<Destination, Denial> {
-        let token = match self.settings.host {
+        let token = match self.host {
             true => named_host(request),
             false => named_target(&request.path),
         };
@@ -121,7 +123,7 @@ impl Tokens {
             Miss::Refused(why) => Denial::new("403 Forbidden", format!("The token is not good: {why}")),
             Miss::Failed(why) => {
                 // What goes on behind the proxy is none of the client's business.
-                tracing::warn!(id, plugin = %self.settings.kind, error = why, "tokens cannot be looked up");
+                tracing::warn!(id, plugin = %self.kind, error = why, "tokens cannot be looked up");
                 Denial::new("502 Bad Gateway", "The token could not be looked up")
             }
             Miss::Late => Denial::new("504 Gateway Timeout", "The token could not be looked up in time"),

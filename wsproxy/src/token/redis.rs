@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::{Lookup, Miss, Plugin, described, written};
 use crate::dial::Destination;
 use crate::resolve::resolve;
-use crate::setting::{BadSetting, Source};
+use crate::setting::{Anchored, BadSetting};
 use crate::socket::tune;
 use crate::tls::{TargetTls, Trust};
 
@@ -107,7 +107,7 @@ impl Redis {
         }
     }
 
-    pub(super) fn open(source: &Source) -> Result<Self, BadSetting> {
+    pub(super) fn open(source: &Anchored) -> Result<Self, BadSetting> {
         let server = Self::check(&source.text()?).map_err(|why| source.bad(why))?;
         let tls = server.secure.then(|| TargetTls::new(Some(&Trust::System))).transpose();
         let tls = tls.map_err(|bad| source.bad(bad.reason))?;

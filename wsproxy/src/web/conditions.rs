@@ -38,12 +38,14 @@ impl Validators {
         Validators { tag, modified: httpdate::fmt_http_date(seconds), seconds }
     }
 
-    /// Whether a list of entity tags has ours. A weak one counts where it may.
-    fn is_in(&self, list: &str, weak: bool) -> bool {
-        list.split(',').map(str::trim).any(|tag| {
+    /// Whether a list of entity tags, over all lines of its name, has ours; `None` if there is no list. A weak one counts where it may.
+    fn is_in(&self, fields: &HeaderMap, name: HeaderName, weak: bool) -> Option<bool> {
+        let mut lines = fields.get_all(name).iter().filter_map(|value| value.to_str().ok()).peekable();
+        lines.peek()?;
+        Some(lines.flat_map(|line| line.split(',')).map(str::trim).any(|tag| {
             let tag = tag.strip_prefix("W/").filter(|_| weak).unwrap_or(tag);
             tag == "*" || tag == self.tag
-        })
+        }))
     }
 }
 
@@ -51,18 +53,12 @@ impl Validators {
 pub(super) fn judge(fields: &HeaderMap, get: bool, file: &Validators, size: u64) -> Verdict {
     let text = |name: HeaderName| fields.get(name).and_then(|value| value.to_str().ok());
     let date = |name: HeaderName| text(name).and_then(|date| httpdate::parse_http_date(date).ok());
-    let met = match text(header::IF_MATCH) {
-        Some(list) => file.is_in(list, false),
-        None => date(header::IF_UNMODIFIED_SINCE).is_none_or(|date| file.seconds <= date),
-    };
-    if !met {
+    let is_met = file.is_in(fields, header::IF_MATCH, false);
+    if !is_met.unwrap_or_else(|| date(header::IF_UNMODIFIED_SINCE).is_none_or(|date| file.seconds <= date)) {
         return Verdict::Failed;
     }
-    let had = match text(header::IF_NONE_MATCH) {
-        Some(list) => file.is_in(list, true),
-        None => date(header::IF_MODIFIED_SINCE).is_some_and(|date| file.seconds <= date),
-    };
-    if had {
+    let is_had = file.is_in(fields, header::IF_NONE_MATCH, true);
+    if is_had.unwrap_or_else(|| date(header::IF_MODIFIED_SINCE).is_some_and(|date| file.seconds <= date)) {
         return Verdict::NotModified;
     }
     // A range is for GET alone, and for the state of the file that the client has the rest of.
@@ -130,6 +126,7 @@ mod tests {
             (vec![("if-none-match", tag)], Verdict::NotModified),
             (vec![("if-none-match", weak.as_str())], Verdict::NotModified),
             (vec![("if-none-match", "*")], Verdict::NotModified),
+            (vec![("if-none-match", "\"x\""), ("if-none-match", tag)], Verdict::NotModified),
             // The tag counts, not the date.
             (vec![("if-none-match", "\"x\""), ("if-modified-since", same)], Verdict::Whole),
             (vec![("if-modified-since", same)], Verdict::NotModified),
@@ -145,7 +142,10 @@ mod tests {
             (vec![range, ("if-range", earlier)], Verdict::Whole),
             (vec![range, ("if-range", weak.as_str())], Verdict::Whole),
         ] {
-            let map = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            let mut map = HeaderMap::new();
+            for (name, value) in &fields {
+                map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+            }
             assert_eq!(judge(&map, true, &file, 10), verdict, "{fields:?}");
         }
         let map = HeaderMap::from_iter([(header::RANGE, "bytes=1-2".parse().unwrap())]);

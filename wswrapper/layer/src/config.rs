@@ -196,6 +196,10 @@ impl Config {
             Some(text) => text.parse().map_err(|error| format!("WSWRAP_DIALECTS: {error}"))?,
         };
         let origins = var("WSWRAP_ORIGINS").unwrap_or_default();
+        let origins = origins
+            .split_whitespace()
+            .map(|text| text.parse().map_err(|error| format!("WSWRAP_ORIGINS: '{}': {error}", text.escape_debug())));
+        let origins = origins.collect::<Result<_, String>>()?;
         let handshake_timeout = match var("WSWRAP_HANDSHAKE_TIMEOUT") {
             None => HANDSHAKE_TIMEOUT,
             Some(text) => match text.trim().parse::<u64>() {
@@ -231,8 +235,7 @@ impl Config {
             }
             Some(text) => LogTarget::File(text),
         };
-        let policy =
-            Policy { dialects, origins: origins.split_whitespace().map(str::to_owned).collect(), ..Policy::default() };
+        let policy = Policy { dialects, origins, ..Policy::default() };
         Ok(Config { ports, policy, handshake_timeout, log, verbose, no_inherit, rebind })
     }
 }
@@ -292,6 +295,7 @@ mod tests {
         for (name, value) in [
             ("WSWRAP_PORT", "http"),
             ("WSWRAP_DIALECTS", "hixie-77"),
+            ("WSWRAP_ORIGINS", "http://a example.org"),
             ("WSWRAP_HANDSHAKE_TIMEOUT", "0"),
             ("WSWRAP_HANDSHAKE_TIMEOUT", "1.5"),
             ("WSWRAP_HANDSHAKE_TIMEOUT", "86401"),
@@ -319,7 +323,7 @@ mod tests {
     #[test]
     fn origins_are_separated_by_white_space() {
         let config = config(&[("WSWRAP_ORIGINS", " http://a  https://b:1 ")]).unwrap();
-        assert_eq!(config.policy.origins, ["http://a", "https://b:1"]);
+        assert_eq!(config.policy.origins, ["http://a", "https://b:1"].map(|origin| origin.parse().unwrap()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{Lookup, Miss, Plugin, described};
 use crate::dial::Destination;
-use crate::setting::{BadSetting, Source};
+use crate::setting::{Anchored, BadSetting};
 use key::Key;
 
 /// Tokens that hold their targets.
@@ -26,10 +26,10 @@ type Claims = Map<String, Value>;
 
 impl Jwt {
     /// Reads the file of the key.
-    pub(super) fn open(source: &Source) -> Result<Self, BadSetting> {
+    pub(super) fn open(source: &Anchored) -> Result<Self, BadSetting> {
         let path = source.path()?;
-        let bytes = std::fs::read(path).map_err(|error| source.bad(error))?;
-        Key::read(&bytes).map(Jwt).map_err(|why| source.bad(why))
+        let bytes = std::fs::read(&path).map_err(|error| source.bad_file(&path, error))?;
+        Key::read(&bytes).map(Jwt).map_err(|why| source.bad_file(&path, why))
     }
 
     fn target(&self, token: &str, now: f64) -> Result<Destination, Miss> {
