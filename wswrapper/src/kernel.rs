@@ -296,6 +296,10 @@ impl Sys for Kernel {
         set_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, secs)
     }
 
+    fn make_room(&self, fd: Fd) -> Result<()> {
+        set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, c_int::MAX)
+    }
+
     fn reset_low_water(&self, fd: Fd) -> Result<()> {
         set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 1)
     }

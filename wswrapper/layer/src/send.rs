@@ -520,6 +520,10 @@ impl<S: Sys> Layer<S> {
             send.encoder.close(code);
             send.hang_up |= hang_up;
             let _ = self.transmit(conn, fd, &mut send);
+            // The end follows at once, and nothing comes behind Close that a limit would have to hold back.
+            if conn.is_unsent() && self.sys.make_room(fd).is_ok() {
+                let _ = self.transmit(conn, fd, &mut send);
+            }
         }
     }
 

@@ -169,6 +169,8 @@ pub trait Sys: Sync {
     /// setsockopt(2) `TCP_DEFER_ACCEPT`, unless the program has set it: a connection shows up once its client has sent
     /// something.
     fn defer_accept(&self, fd: Fd, time: Duration) -> Result<()>;
+    /// setsockopt(2) `SO_SNDBUF` to the most that the system lets it be.
+    fn make_room(&self, fd: Fd) -> Result<()>;
     /// setsockopt(2) `SO_RCVLOWAT` to 1, the default.
     fn reset_low_water(&self, fd: Fd) -> Result<()>;
     /// getsockopt(2) `SO_RCVTIMEO`; `None` when there is no limit.

@@ -79,6 +79,22 @@ fn shutdown_sends_close_and_the_client_is_still_heard() {
 }
 
 #[test]
+fn a_full_queue_does_not_keep_close_back() {
+    for closes in [true, false] {
+        let (script, layer, fd) = open(REQUEST);
+        write(&layer, fd, b"last words").unwrap();
+        script.take_output(fd);
+        script.with(fd, |file| file.room = 0);
+        if closes {
+            layer.finish(&layer.conn(fd).unwrap(), fd);
+        } else {
+            layer.shutdown(fd, libc::SHUT_WR).unwrap();
+        }
+        assert_eq!(script.take_output(fd), CLOSE_1000);
+    }
+}
+
+#[test]
 fn exit_closes_what_is_open() {
     let (script, layer, fd) = open(REQUEST);
     layer.at_exit();

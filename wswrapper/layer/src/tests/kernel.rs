@@ -373,6 +373,11 @@ impl Sys for Script {
         Ok(())
     }
 
+    fn make_room(&self, fd: Fd) -> Result<()> {
+        self.with(fd, |file| file.room += 16);
+        Ok(())
+    }
+
     fn reset_low_water(&self, _fd: Fd) -> Result<()> {
         Ok(())
     }
