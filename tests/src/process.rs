@@ -36,7 +36,20 @@ impl Process {
     #[must_use]
     pub fn has_ended(self) -> bool {
         let stat = fs::read_to_string(self.path("stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with(['Z', 'X']))
+        state(&stat).is_none_or(|state| matches!(state, 'Z' | 'X'))
+    }
+
+    /// Waits until each of its threads waits for something.
+    ///
+    /// # Panics
+    /// If that does not come.
+    #[track_caller]
+    pub fn await_sleep(self) {
+        wait::until("sleep", || {
+            let tasks = fs::read_dir(self.path("task")).ok()?;
+            let stats = tasks.map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+            stats.into_iter().all(|stat| stat.is_some_and(|stat| state(&stat) == Some('S'))).then_some(())
+        });
     }
 
     /// How many descriptors it has.
@@ -110,4 +123,9 @@ impl Process {
         });
         assert!(rested.is_some(), "{used:?} of processor time in {LOOK:?}, and no rest");
     }
+}
+
+/// What a process or thread does at the moment: the field behind its name, which may hold anything.
+fn state(stat: &str) -> Option<char> {
+    stat.rsplit_once(") ")?.1.chars().next()
 }
