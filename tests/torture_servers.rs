@@ -287,6 +287,15 @@ scenarios! { sharing, "torture_share":
     a_child_that_waits_exclusively("exclusive")
 }
 
+// Whatever call comes up, in any order; and whoever makes it.
+scenarios! { random, "torture_random":
+    calls("calls")
+    calls_that_signals_interrupt("signals")
+    calls_of_two_threads("threads")
+    calls_of_processes_in_turn("processes")
+    calls_of_all_kinds("all")
+}
+
 scenarios! { invariant_5_fork, "torture_fork":
     a_child_for_each_connection("per-connection")
     the_last_owner_ends_it("last-owner")
