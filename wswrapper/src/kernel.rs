@@ -390,13 +390,15 @@ impl Sys for Kernel {
         unsafe { call!(timerfd_settime, timer, libc::TFD_TIMER_ABSTIME, &raw const spec, 0) }.map(drop)
     }
 
-    fn move_high(&self, fd: Fd) -> Fd {
+    fn descriptor_limit(&self) -> usize {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: `limit` is writable.
-        if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-            return fd;
-        }
-        let floor = limit.rlim_cur.min(HIGH_LIMIT) * HIGH_SHARE.0 / HIGH_SHARE.1;
+        // SAFETY: `limit` is writable. The call does not fail for this limit.
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+        usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+    }
+
+    fn move_high(&self, fd: Fd) -> Fd {
+        let floor = (self.descriptor_limit() as u64).min(HIGH_LIMIT) * HIGH_SHARE.0 / HIGH_SHARE.1;
         match self.fcntl(fd, libc::F_DUPFD_CLOEXEC, floor as c_int) {
             Ok(high) => {
                 let _ = self.close(fd);

@@ -12,13 +12,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use libc::{
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, EPOLLIN, EPOLLONESHOT, POLLIN, epoll_event, pollfd,
-};
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, EPOLLONESHOT, POLLIN, epoll_event, pollfd};
 
 use crate::Layer;
 use crate::again::again;
 use crate::epoll::{Epoll, Registration};
+use crate::ready::READ_BITS;
 use crate::slots::Slot;
 use crate::sys::{Fd, Result, Sys};
 use crate::wait::{Deadline, Limits};
@@ -100,12 +99,12 @@ impl<S: Sys> Layer<S> {
                     && let Some(place) = room.first_mut()
                     && self.listener(*fd).is_some_and(|listener| self.connection_waits(*fd, &listener))
                 {
-                    *place = epoll_event { events: EPOLLIN as u32, u64: registration.data };
+                    *place = epoll_event { events: registration.events & READ_BITS, u64: registration.data };
                     kept += 1;
                     self.spend_oneshot(epoll_fd, epoll, *fd);
                 }
             }
-            if kept > 0 {
+            if kept > 0 || deadline.remaining(&self.sys).is_some_and(|left| left.is_zero()) {
                 return Ok(kept);
             }
         }
@@ -117,7 +116,7 @@ impl<S: Sys> Layer<S> {
         let awaited = |fd: Fd, registration: &Registration| {
             matches!(registration.target, Slot::Listener(_))
                 && self.slots.get(fd) == registration.target
-                && registration.events & EPOLLIN as u32 != 0
+                && registration.events & READ_BITS != 0
         };
         registered.iter().filter(|(fd, registration)| awaited(**fd, registration)).map(|(fd, r)| (*fd, *r)).collect()
     }

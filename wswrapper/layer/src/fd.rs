@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use libc::{F_DUPFD, F_DUPFD_CLOEXEC, F_SETFL, O_NONBLOCK, SHUT_RD, c_int};
+use libc::{F_DUPFD, F_DUPFD_CLOEXEC, F_SETFL, O_NONBLOCK, c_int};
 
 use crate::Layer;
 use crate::conn::Conn;
@@ -148,7 +148,7 @@ impl<S: Sys> Layer<S> {
     /// # Errors
     /// Those of shutdown(2).
     pub fn shutdown(&self, fd: Fd, how: c_int) -> Result<()> {
-        if let (Some(conn), true) = (self.conn(fd), how != SHUT_RD)
+        if let (Some(conn), libc::SHUT_WR | libc::SHUT_RDWR) = (self.conn(fd), how)
             && !conn.send.lock().owners.as_ref().is_some_and(Owners::is_handed_over)
         {
             self.say_close(&conn, fd, NORMAL_CLOSURE, true);

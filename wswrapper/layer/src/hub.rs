@@ -270,7 +270,9 @@ impl<S: Sys> Layer<S> {
 
     /// Puts a connection among the pending ones.
     fn watch(&self, hub: &mut Hub, mut pending: Pending) {
-        while hub.pending.len() >= MAX_PENDING {
+        // The program needs descriptors as well.
+        let most = MAX_PENDING.min(self.sys.descriptor_limit() / 4).max(1);
+        while hub.pending.len() >= most {
             self.drop_oldest(hub);
         }
         hub.last += 1;

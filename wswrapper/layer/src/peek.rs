@@ -68,7 +68,14 @@ impl<S: Sys> Layer<S> {
                 if let Some(error) = receive.error.take() {
                     return Err(error);
                 }
-                if waits {
+                let may_wait = || flags & libc::MSG_DONTWAIT == 0 && !self.is_nonblocking(fd);
+                if waits.is_none() {
+                    if !may_wait() {
+                        return Err(Errno(libc::EAGAIN));
+                    }
+                    continue;
+                }
+                if waits == Some(true) {
                     cursor.rewind();
                     let queued = self.peek_payload(fd, receive, cursor)?;
                     if cursor.filled() == 0 && queued > 0 {

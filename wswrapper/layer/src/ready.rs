@@ -24,13 +24,25 @@ pub enum Behind {
     Something,
     /// Bytes that were no payload; they are gone.
     Nothing,
+    /// So many bytes without payload that the look was ended.
+    Unknown,
+}
+
+impl Behind {
+    /// For who is told of edges: there may be none for what is there already. He has to read until there is no more, and does not
+    /// wait in it.
+    pub fn or_something_if(self, edge: bool) -> Self {
+        if self == Behind::Unknown && edge { Behind::Something } else { self }
+    }
 }
 
 /// The readiness rule: what the program sees of the bits that the kernel reports.
 pub fn filter(reported: u32, behind: Behind) -> u32 {
     match behind {
         Behind::Something => reported,
-        Behind::Nothing => reported & !READ_BITS,
+        // Where it is unknown the kernel reports the same again, and the look goes on then. To say yes would have a program that
+        // blocks in reading wait for a client that floods it with pings.
+        Behind::Nothing | Behind::Unknown => reported & !READ_BITS,
     }
 }
 
@@ -62,34 +74,35 @@ impl<S: Sys> Layer<S> {
         }
         self.flush(&conn, fd);
         let over = |receive: &Receive| receive.error.is_some() || receive.decoder.end().is_some();
-        if over(receive) || receive.decoder.verbatim() > 0 || self.payload_waits(&conn, fd, receive) || over(receive) {
-            Behind::Something
-        } else {
-            Behind::Nothing
+        if over(receive) || receive.decoder.verbatim() > 0 {
+            return Behind::Something;
+        }
+        match self.payload_waits(&conn, fd, receive) {
+            _ if over(receive) => Behind::Something,
+            Some(true) => Behind::Something,
+            Some(false) => Behind::Nothing,
+            None => Behind::Unknown,
         }
     }
 
-    /// Takes what is no payload off the front of the queue. Returns whether payload, or the end of the stream, follows.
+    /// Takes what is no payload off the front of the queue. Returns whether payload, or the end of the stream, follows; `None`
+    /// behind so much of it that others are to have their turn.
     ///
     /// A header that has its payload behind it stays in the queue: the read that follows takes both at once.
     #[inline(always)]
-    pub(crate) fn payload_waits(&self, conn: &Conn, fd: Fd, receive: &mut Receive) -> bool {
+    pub(crate) fn payload_waits(&self, conn: &Conn, fd: Fd, receive: &mut Receive) -> Option<bool> {
         if receive.skip > 0 {
-            return true;
+            return Some(true);
         }
-        match self.look(conn, fd, receive, &mut [0; SKIP_MAX]) {
-            Some(found) => found,
-            None => self.look_on(conn, fd, receive),
-        }
+        self.look(conn, fd, receive, &mut [0; SKIP_MAX]).or_else(|| self.look_on(conn, fd, receive))
     }
 
     /// The looks after the first: there may be much.
     #[inline(never)]
-    fn look_on(&self, conn: &Conn, fd: Fd, receive: &mut Receive) -> bool {
+    fn look_on(&self, conn: &Conn, fd: Fd, receive: &mut Receive) -> Option<bool> {
         let mut small = [0; SMALL];
         let mut buf = Scratch::take(&mut small);
-        // A client may flood us with pings. The read that `true` leads to finds out, and others get their turn.
-        (0..LOOKS).find_map(|_| self.look(conn, fd, receive, &mut buf)).unwrap_or(true)
+        (0..LOOKS).find_map(|_| self.look(conn, fd, receive, &mut buf))
     }
 
     /// One look. `None` if all that it saw was no payload: the end of the stream may be behind it, and no further event would

@@ -38,6 +38,18 @@ pub(crate) enum Step {
     Failed(Errno),
     /// Another thread was faster; look again.
     Stale,
+    /// As much without payload as a call passes over.
+    Flooded,
+}
+
+/// Steps without payload in one call, each of up to a large buffer, before a call that does not wait gives others their turn. What
+/// is behind so many pings then comes with the next bytes of that client at the latest.
+const BARREN: u32 = 64;
+
+/// Counts a step that brought nothing; whether it was one too many.
+pub(crate) fn is_flood(nothing: bool, barren: &mut u32) -> bool {
+    *barren = if nothing { *barren + 1 } else { 0 };
+    *barren >= BARREN
 }
 
 impl<S: Sys> Layer<S> {
@@ -116,17 +128,27 @@ impl<S: Sys> Layer<S> {
     /// Reads until the buffers are full, or the kernel has no more and something was delivered.
     pub(crate) fn fill(&self, conn: &Conn, fd: Fd, cursor: &mut Cursor<'_, '_>, flags: c_int) -> Result<usize> {
         let mut wait = PeekWait::default();
-        let mut dry = false;
+        let (mut dry, mut first, mut barren) = (false, true, 0);
         loop {
+            if !std::mem::take(&mut first) && !self.is_still(conn, fd) {
+                // Another thread has closed the number while we waited, and it may be another connection by now.
+                let error = conn.receive.lock().take_error().unwrap_or(Errno(libc::EBADF));
+                return if cursor.filled() == 0 { Err(error) } else { Ok(cursor.filled()) };
+            }
             let nowait = cursor.filled() > 0 && flags & libc::MSG_WAITALL == 0;
             let flags = if nowait { libc::MSG_DONTWAIT } else { flags & libc::MSG_DONTWAIT };
             if dry && cursor.filled() > 0 && flags & libc::MSG_DONTWAIT != 0 {
                 break;
             }
-            let step = self.step(conn, fd, cursor, flags, dry, &mut wait);
+            let step = self.step(conn, fd, cursor, flags, dry, (&mut wait, &mut barren));
             dry = matches!(step, Step::Dry);
             match step {
                 Step::Dry | Step::Stale => {}
+                Step::Flooded if cursor.filled() > 0 => break,
+                Step::Flooded if flags & libc::MSG_DONTWAIT != 0 || self.is_nonblocking(fd) => {
+                    return Err(Errno(libc::EAGAIN));
+                }
+                Step::Flooded => barren = 0,
                 Step::Full | Step::Ended => break,
                 Step::Failed(error @ Errno(libc::EAGAIN | libc::EINTR)) if cursor.filled() == 0 => return Err(error),
                 Step::Failed(Errno(libc::EAGAIN | libc::EINTR)) => break,
@@ -154,7 +176,7 @@ impl<S: Sys> Layer<S> {
         cursor: &mut Cursor<'_, '_>,
         flags: c_int,
         dry: bool,
-        wait: &mut PeekWait,
+        (wait, barren): (&mut PeekWait, &mut u32),
     ) -> Step {
         let (taken, inside) = {
             let receive = &mut *conn.receive.lock();
@@ -166,7 +188,7 @@ impl<S: Sys> Layer<S> {
             }
             let inside = receive.decoder.verbatim() > 0;
             if !dry && (inside || receive.streams()) {
-                return self.take(conn, fd, receive, cursor);
+                return self.take(conn, fd, receive, cursor, barren);
             }
             (conn.taken.load(Ordering::Acquire), inside)
         };
@@ -177,7 +199,7 @@ impl<S: Sys> Layer<S> {
                 Err(error) => Step::Failed(error),
             };
         }
-        self.step_at_boundary(conn, fd, cursor, flags, taken, wait)
+        self.step_at_boundary(conn, fd, cursor, flags, taken, (wait, barren))
     }
 
     /// Waits in a peek that serves at once if all that came is small.
@@ -188,7 +210,7 @@ impl<S: Sys> Layer<S> {
         cursor: &mut Cursor<'_, '_>,
         flags: c_int,
         taken: u32,
-        wait: &mut PeekWait,
+        (wait, barren): (&mut PeekWait, &mut u32),
     ) -> Step {
         let mut input = [0; SMALL];
         let n = match wait.peek(&self.sys, fd, &mut input, flags) {
@@ -197,14 +219,26 @@ impl<S: Sys> Layer<S> {
             Err(error) => return Step::Failed(error),
         };
         let receive = &mut *conn.receive.lock();
-        if conn.taken.load(Ordering::Acquire) != taken {
+        if conn.taken.load(Ordering::Acquire) != taken || !self.is_still(conn, fd) {
             return Step::Stale;
         }
         self.decode(conn, fd, receive, input.get_mut(..n).unwrap_or_default(), cursor);
         match cursor.left() {
             0 => Step::Full,
-            _ if n == SMALL => self.take(conn, fd, receive, cursor),
+            _ if is_flood(cursor.filled() == 0, barren) => Step::Flooded,
+            _ if n == SMALL => self.take(conn, fd, receive, cursor, barren),
             _ => Step::Dry,
         }
+    }
+
+    /// Whether `fd` still names the connection that it was found to be. Asked after a wait, under the lock of the direction that
+    /// goes on: `leave` waits for that.
+    pub(crate) fn is_still(&self, conn: &Conn, fd: Fd) -> bool {
+        self.conn(fd).is_some_and(|now| std::ptr::eq(&raw const *now, conn))
+    }
+
+    /// Whether the program's calls on `fd` do not wait.
+    pub(crate) fn is_nonblocking(&self, fd: Fd) -> bool {
+        self.sys.fcntl(fd, libc::F_GETFL, 0).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0)
     }
 }

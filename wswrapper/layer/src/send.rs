@@ -121,6 +121,10 @@ impl<S: Sys> Layer<S> {
         }
         let mut done = 0;
         while done < len {
+            if done > 0 && !self.is_still(conn, fd) {
+                // Another thread has closed the number while we waited: the next frame is not for whoever has it now.
+                break;
+            }
             // The kernel raises SIGPIPE only where nothing of the call was sent.
             let quiet = if done > 0 { MSG_NOSIGNAL } else { 0 };
             let sent = first.take().unwrap_or_else(|| self.send_frame(conn, fd, bufs, done, flags | quiet));

@@ -199,6 +199,8 @@ pub trait Sys: Sync {
     fn timer_set(&self, timer: Fd, at: Option<Duration>) -> Result<()>;
     /// Moves a descriptor of the library's own out of the numbers that programs count on, close-on-exec.
     fn move_high(&self, fd: Fd) -> Fd;
+    /// getrlimit(2) `RLIMIT_NOFILE`, the soft limit: how many descriptors the process may have.
+    fn descriptor_limit(&self) -> usize;
     /// clock_gettime(2) `CLOCK_MONOTONIC`.
     fn now(&self) -> Duration;
     /// getpid(2), asked of the kernel: differs in a vfork(2) child, which shares our memory.

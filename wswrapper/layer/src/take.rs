@@ -7,7 +7,7 @@ use crate::Layer;
 use crate::again::{insist, is_passing};
 use crate::conn::{Conn, Receive};
 use crate::iov::{Cursor, PIECES};
-use crate::recv::Step;
+use crate::recv::{Step, is_flood};
 use crate::scratch::{SMALL, Scratch};
 use crate::sys::{Errno, Fd, Result, Sys};
 
@@ -26,6 +26,9 @@ const BLOCK: usize = 768;
 
 /// and this what most small messages take, with less of the stack to be cleared and fetched.
 const SMALL_BLOCK: usize = 128;
+
+/// Looks between large frames at what is no payload alone, one at a time, before they are taken in bulk.
+const PATIENT: u32 = 8;
 
 impl<S: Sys> Layer<S> {
     /// Delivers the rest of a short frame, which is what a read mostly comes to behind a look at the queue, and tells whether there
@@ -69,7 +72,14 @@ impl<S: Sys> Layer<S> {
 
     /// Delivers what the kernel has, without waiting.
     #[inline(always)]
-    pub(crate) fn take(&self, conn: &Conn, fd: Fd, receive: &mut Receive, cursor: &mut Cursor<'_, '_>) -> Step {
+    pub(crate) fn take(
+        &self,
+        conn: &Conn,
+        fd: Fd,
+        receive: &mut Receive,
+        cursor: &mut Cursor<'_, '_>,
+        barren: &mut u32,
+    ) -> Step {
         // What was delivered before ended in front of a header.
         let mut first = cursor.filled() == 0;
         loop {
@@ -88,6 +98,7 @@ impl<S: Sys> Layer<S> {
                     return Step::Failed(error);
                 }
             }
+            let before = cursor.filled();
             let step = if rest > 0 && (first || !small) {
                 first = false;
                 match small {
@@ -95,13 +106,16 @@ impl<S: Sys> Layer<S> {
                     true => self.take_rest(conn, fd, receive, cursor, [0; BLOCK], asked),
                     false => self.take_verbatim(conn, fd, receive, cursor, rest),
                 }
-            } else if receive.expects_large() {
+            } else if receive.expects_large() && *barren < PATIENT {
                 self.take_overhead(conn, fd, receive)
             } else {
-                self.take_decoded(conn, fd, receive, cursor)
+                self.take_decoded(conn, fd, receive, cursor, *barren > 0)
             };
             if let Some(step) = step {
                 return step;
+            }
+            if is_flood(cursor.filled() == before, barren) {
+                return Step::Flooded;
             }
         }
     }
@@ -211,12 +225,19 @@ impl<S: Sys> Layer<S> {
     }
 
     /// Many small frames, or base64: through a large buffer.
-    fn take_decoded(&self, conn: &Conn, fd: Fd, receive: &mut Receive, cursor: &mut Cursor<'_, '_>) -> Option<Step> {
+    fn take_decoded(
+        &self,
+        conn: &Conn,
+        fd: Fd,
+        receive: &mut Receive,
+        cursor: &mut Cursor<'_, '_>,
+        in_flood: bool,
+    ) -> Option<Step> {
         let mut small = [0; SMALL];
         let mut input = Scratch::take(&mut small);
         // More than the payload that fits, by a third for base64 and headers.
         let left = cursor.left();
-        let want = input.len().min(left.saturating_add(left / 3 + 256));
+        let want = if in_flood { input.len() } else { input.len().min(left.saturating_add(left / 3 + 256)) };
         let peeked = self.sys.recv(fd, input.get_mut(..want).unwrap_or_default(), libc::MSG_PEEK | libc::MSG_DONTWAIT);
         match peeked {
             Ok(0) => Some(Step::Ended),

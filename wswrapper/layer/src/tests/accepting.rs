@@ -70,6 +70,19 @@ fn pending_connections_are_bounded_and_the_oldest_goes_first() {
 }
 
 #[test]
+fn pending_connections_leave_descriptors_to_the_program() {
+    let script = Script::new();
+    script.state().limit = 64;
+    let layer = layer(&script, &[]);
+    let listener = script.listener(5901);
+    let clients: Vec<Fd> = (0..20).map(|_| script.connect(listener, b"GET")).collect();
+    while script.with(listener, |file| !file.backlog.as_ref().unwrap().is_empty()) {
+        assert_eq!(layer.accept(listener, 0), Err(AGAIN));
+    }
+    assert_eq!(clients.iter().filter(|fd| script.is_open(**fd)).count(), 16);
+}
+
+#[test]
 fn an_error_of_the_listener_is_the_programs() {
     let script = Script::new();
     let layer = layer(&script, &[]);

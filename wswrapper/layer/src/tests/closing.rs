@@ -95,6 +95,14 @@ fn a_full_queue_does_not_keep_close_back() {
 }
 
 #[test]
+fn a_shutdown_that_the_kernel_refuses_says_nothing() {
+    let (script, layer, fd) = open(REQUEST);
+    script.take_output(fd);
+    let _ = layer.shutdown(fd, 9);
+    assert_eq!(script.take_output(fd), b"");
+}
+
+#[test]
 fn exit_closes_what_is_open() {
     let (script, layer, fd) = open(REQUEST);
     layer.at_exit();

@@ -87,6 +87,7 @@ pub struct State {
     pub sent_by_closed: BTreeMap<Fd, Vec<u8>>,
     pub replaced: BTreeMap<Fd, File>,
     pub next: Fd,
+    pub limit: usize,
 }
 
 /// The kernel of one test. A clone is another process's view of it.
@@ -467,6 +468,10 @@ impl Sys for Script {
     fn timer_set(&self, timer: Fd, at: Option<Duration>) -> Result<()> {
         self.state().file("timer_set", timer)?.timer = at;
         Ok(())
+    }
+
+    fn descriptor_limit(&self) -> usize {
+        self.state().limit
     }
 
     fn move_high(&self, fd: Fd) -> Fd {

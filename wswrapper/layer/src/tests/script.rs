@@ -16,6 +16,7 @@ impl Script {
             now: Duration::from_secs(100),
             pid: 10,
             processes: vec![10, 11],
+            limit: 1 << 20,
             ..State::default()
         })))
     }

@@ -134,3 +134,38 @@ fn select_counts_bits_and_clears_the_others() {
 fn read_all(layer: &Layer<Script>, fd: Fd) {
     while read(layer, fd, 100, 0).is_ok() {}
 }
+
+/// More pings than one call passes over.
+fn flood(script: &Script, fd: Fd) -> usize {
+    let pings = frame(PING, &[0; 125]).repeat(60_000);
+    script.arrive(fd, &pings);
+    pings.len()
+}
+
+/// Who is told that there is something blocks in reading it.
+#[test]
+fn invariant_2_a_flood_of_pings_is_nothing_to_be_read() {
+    let (script, layer, fd) = open(REQUEST);
+    let epoll = epoll(&script, &layer);
+    layer.epoll_ctl(epoll, EPOLL_CTL_ADD, fd, event(EPOLLIN, 1)).unwrap();
+    flood(&script, fd);
+    while script.with(fd, |file| !file.input.is_empty()) {
+        let mut polls = [pollfd { fd, events: POLLIN, revents: 0 }];
+        assert_eq!(layer.poll(&mut polls, AT_ONCE), Ok(0));
+        assert_eq!(wait(&layer, epoll, AT_ONCE), []);
+    }
+    script.arrive(fd, &frame(BINARY, b"x"));
+    assert_eq!(wait(&layer, epoll, NEVER), [(EPOLLIN as u32, 1)]);
+}
+
+#[test]
+fn a_read_that_does_not_wait_gives_others_their_turn_in_a_flood() {
+    for flags in [libc::MSG_DONTWAIT, libc::MSG_DONTWAIT | libc::MSG_PEEK, 0] {
+        let (script, layer, fd) = open(REQUEST);
+        script.with(fd, |file| file.nonblocking = flags == 0);
+        let sent = flood(&script, fd);
+        assert_eq!(read(&layer, fd, 9, flags), Err(AGAIN));
+        let left = script.with(fd, |file| file.input.len());
+        assert!(left > 0 && left < sent, "{left} of {sent}");
+    }
+}
