@@ -139,7 +139,7 @@ impl<S: Sys> Layer<S> {
 }
 
 /// How often one look goes on to what has come meanwhile.
-const LOOKS: usize = 16;
+pub(crate) const LOOKS: usize = 16;
 
 /// How deep epoll instances may be nested, as in the kernel (`EP_MAX_NESTS`).
 pub(crate) const NESTING: c_int = 4;

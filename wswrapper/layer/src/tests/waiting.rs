@@ -169,3 +169,16 @@ fn a_read_that_does_not_wait_gives_others_their_turn_in_a_flood() {
         assert!(left > 0 && left < sent, "{left} of {sent}");
     }
 }
+
+#[test]
+fn a_nested_instance_is_looked_into_for_so_long() {
+    let (script, layer, fd) = open(REQUEST);
+    let (inner, outer) = (epoll(&script, &layer), epoll(&script, &layer));
+    layer.epoll_ctl(inner, EPOLL_CTL_ADD, fd, event(EPOLLIN, 1)).unwrap();
+    layer.epoll_ctl(outer, EPOLL_CTL_ADD, inner, event(EPOLLIN, 2)).unwrap();
+    for _ in 0..4 {
+        flood(&script, fd);
+    }
+    let _ = wait(&layer, outer, AT_ONCE);
+    assert!(script.with(fd, |file| !file.input.is_empty()));
+}
