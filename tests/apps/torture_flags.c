@@ -63,6 +63,8 @@ static void truncated(int listener)
 	ask("0 send 100");
 	await_bytes(fd, 100);
 	memset(buffer, 'x', sizeof buffer);
+	report("count", recv(fd, NULL, 50, MSG_PEEK | MSG_TRUNC));
+	report("count all", recv(fd, buffer, 1 << 20, MSG_PEEK | MSG_TRUNC));
 	report("drop", recv(fd, buffer, 10, MSG_TRUNC));
 	say("buffer %s", buffer[0] == 'x' && !memcmp(buffer, buffer + 1, sizeof buffer - 1) ? "untouched" : "written");
 	report("drop into nothing", recv(fd, NULL, 7, MSG_TRUNC));
@@ -70,6 +72,13 @@ static void truncated(int listener)
 	say("%s", check(buffer, 20, 17));
 	report("drop all", recv(fd, NULL, 1000, MSG_TRUNC));
 	report("more", recv(fd, NULL, 1000, MSG_TRUNC | MSG_DONTWAIT));
+	report("count nothing", recv(fd, NULL, 1000, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT));
+	ask("0 send 40000");
+	while (recv(fd, NULL, 40000, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT) < 40000)
+		sched_yield();
+	report("count many", recv(fd, NULL, 1 << 20, MSG_PEEK | MSG_TRUNC));
+	report("count some", recv(fd, NULL, 30000, MSG_PEEK | MSG_TRUNC));
+	report("drop many", recv(fd, NULL, 1 << 20, MSG_TRUNC));
 }
 
 static void dontwait(int listener)

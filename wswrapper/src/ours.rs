@@ -35,9 +35,9 @@ fn layer<T>(fd: c_int, f: impl FnOnce(&Layer<Kernel>) -> wslayer::sys::Result<T>
     }
 }
 
-/// Whether a receive drops its bytes and leaves the buffer, which may not exist, alone: tcp(7).
+/// Whether a receive counts its bytes and leaves the buffer, which may not exist, alone: tcp(7).
 fn drops(flags: c_int) -> bool {
-    flags & (libc::MSG_TRUNC | libc::MSG_PEEK | libc::MSG_OOB | libc::MSG_ERRQUEUE) == libc::MSG_TRUNC
+    flags & (libc::MSG_TRUNC | libc::MSG_OOB | libc::MSG_ERRQUEUE) == libc::MSG_TRUNC
 }
 
 /// After bind(2): the socket may have been looked at before it was what it is.

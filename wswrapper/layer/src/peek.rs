@@ -122,7 +122,8 @@ impl<S: Sys> Layer<S> {
         }
     }
 
-    /// recv(2) with `MSG_TRUNC`: reads `len` bytes and drops them, tcp(7). The caller's buffer may not exist.
+    /// recv(2) with `MSG_TRUNC`: reads `len` bytes and drops them, tcp(7), or leaves them where they are with `MSG_PEEK`. The
+    /// caller's buffer may not exist.
     ///
     /// # Errors
     /// As for [`Layer::receive`].
@@ -131,6 +132,12 @@ impl<S: Sys> Layer<S> {
             return Err(Errno(libc::EBADF));
         };
         let mut sink = [0; SMALL];
+        if flags & libc::MSG_PEEK != 0 {
+            let sink = sink.get_mut(..SMALL.min(len)).unwrap_or_default();
+            let seen = self.receive(fd, &mut [IoSliceMut::new(sink)], flags & !libc::MSG_TRUNC)?;
+            // A look sees no more than it has room for.
+            return if seen < SMALL { Ok(seen) } else { Ok(self.readable_bytes(fd)?.clamp(seen, len)) };
+        }
         let mut done = 0;
         while done < len {
             let sink = sink.get_mut(..SMALL.min(len - done)).unwrap_or_default();
