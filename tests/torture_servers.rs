@@ -216,6 +216,7 @@ scenarios! { accepting, "torture_accept":
     duplicates_of_the_listener("duplicate")
     everything_from_3_up_is_closed_first("closing-all")
     the_listener_is_closed_amid_handshakes("closed-listener")
+    the_listener_is_made_blocking_by_another_process("made-blocking")
 }
 
 // Sixty-four processes on one listener; one-shot in a nested instance with worker threads; a daemon.
@@ -225,6 +226,7 @@ scenarios! { crowds, "torture_crowd":
     processes_that_wait_exclusively("prefork-exclusive")
     nested_one_shot_with_worker_threads("nested")
     a_daemon_that_closes_everything("daemon")
+    programs_that_accept("programs")
 }
 
 scenarios! { invariant_5_descriptors, "torture_fds":

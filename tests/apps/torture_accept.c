@@ -221,12 +221,33 @@ static void closed_listener(int listener)
 	prove(next_client(listener), 0);
 }
 
+/* Whether a listener blocks is a matter of the open file: another process that has it may change that. */
+static void made_blocking(int listener)
+{
+	int status;
+	struct pollfd p = {.fd = listener, .events = POLLIN};
+	must(fcntl(listener, F_SETFL, O_NONBLOCK), "F_SETFL");
+	report("nobody there", accept(listener, NULL, NULL));
+	if (must(fork(), "fork") == 0)
+		_exit(fcntl(listener, F_SETFL, 0));
+	must(wait(&status), "wait");
+	for (int i = 0; i < 3; i++) {
+		ask("knock");
+		await_client();
+		report("nobody there", poll(&p, 1, 100));
+	}
+	prove(next_client(listener), 0);
+	ask("connect");
+	report("somebody there", poll(&p, 1, -1));
+	prove(must(accept(listener, NULL, NULL), "accept"), 1);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct scenario TABLE[] = {
 		{"variants", variants}, {"timed", timed}, {"threads", threads}, {"prefork", prefork},
 		{"prefork-poll", prefork_poll}, {"duplicate", duplicate}, {"closing-all", closing_all},
-		{"closed-listener", closed_listener},
+		{"closed-listener", closed_listener}, {"made-blocking", made_blocking},
 	};
 	if (argc != 3)
 		return 2;

@@ -76,6 +76,60 @@ static void prefork_accept(int listener) { prefork(listener, by_accept, 1); }
 static void prefork_epoll(int listener) { prefork(listener, by_level, 0); }
 static void prefork_exclusive(int listener) { prefork(listener, by_exclusive, 0); }
 
+static volatile sig_atomic_t terminated;
+
+static void terminate(int signal)
+{
+	(void)signal;
+	terminated = 1;
+}
+
+/* A worker that is a program of its own. It ends when it is told to, which is while it waits for a connection. */
+static int worker(int listener)
+{
+	struct sigaction action = {.sa_handler = terminate};
+	must(sigaction(SIGTERM, &action, NULL), "sigaction");
+	alarm(LIFETIME_SECONDS);
+	while (!terminated) {
+		int fd = accept(listener, NULL, NULL);
+		if (fd >= 0)
+			serve(fd);
+		else if (errno != EINTR)
+			must(fd, "accept");
+	}
+	return 0;
+}
+
+#define PROGRAMS 4
+#define ROUNDS 8
+
+/* The same listener in several programs that have nothing else in common, and that block in accept. */
+static void programs(int listener)
+{
+	pid_t pids[PROGRAMS];
+	char number[16];
+	int status;
+	sprintf(number, "%d", listener);
+	for (int i = 0; i < PROGRAMS; i++)
+		if ((pids[i] = must(fork(), "fork")) == 0) {
+			execl("/proc/self/exe", "torture_crowd", "worker", number, NULL);
+			_exit(1);
+		}
+	for (int i = 0; i < ROUNDS; i++) {
+		ask("crowd 8 %d", BYTES);
+		await_client();
+	}
+	for (int i = 0; i < PROGRAMS; i++) {
+		/* Once more, should the first have come before the call. */
+		while (must(waitpid(pids[i], &status, WNOHANG), "waitpid") == 0) {
+			must(kill(pids[i], SIGTERM), "kill");
+			usleep(10000);
+		}
+		if (status != 0)
+			say("a program ended with %x", status);
+	}
+}
+
 #define WORKERS 4
 #define CROWD 24
 
@@ -174,6 +228,9 @@ int main(int argc, char **argv)
 	static const struct scenario TABLE[] = {
 		{"prefork-accept", prefork_accept}, {"prefork-epoll", prefork_epoll},
 		{"prefork-exclusive", prefork_exclusive}, {"nested", nested}, {"daemon", daemonized},
+		{"programs", programs},
 	};
+	if (argc == 3 && strcmp(argv[1], "worker") == 0)
+		return worker(atoi(argv[2]));
 	return argc == 3 ? play(argv, TABLE, COUNT(TABLE)) : 2;
 }

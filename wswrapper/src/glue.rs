@@ -217,11 +217,6 @@ pub fn set_errno(value: c_int) {
     unsafe { *libc::__errno_location() = value }
 }
 
-/// The result of a real call that returns -1 and errno.
-pub fn check(value: c_int) -> Result<c_int> {
-    if value < 0 { Err(Errno(errno())) } else { Ok(value) }
-}
-
 /// The program's buffer to read into.
 ///
 /// # Safety

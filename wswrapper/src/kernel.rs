@@ -105,6 +105,14 @@ fn set_option(fd: Fd, level: c_int, name: c_int, value: c_int) -> Result<()> {
     unsafe { call!(setsockopt, fd, level, name, &raw const value, len) }.map(drop)
 }
 
+/// The lock of a whole file, without waiting: fcntl_locking(2).
+fn record_lock(fd: Fd, kind: c_int) -> Result<()> {
+    let whence = libc::SEEK_SET as libc::c_short;
+    let lock = libc::flock { l_type: kind as libc::c_short, l_whence: whence, l_start: 0, l_len: 0, l_pid: 0 };
+    // SAFETY: the command takes a flock, and `lock` is one.
+    unsafe { call!(fcntl, fd, libc::F_SETLK, &raw const lock) }.map(drop)
+}
+
 fn message(iov: *mut iovec, count: usize) -> msghdr {
     // SAFETY: a msghdr of zeros is valid: no name, no control data.
     let mut msg: msghdr = unsafe { mem::zeroed() };
@@ -242,6 +250,14 @@ impl Sys for Kernel {
             )
         };
         Ok((new as Fd, PeerAddr::new(bytes)))
+    }
+
+    fn take_turn(&self, listener: Fd) -> bool {
+        !matches!(record_lock(listener, libc::F_WRLCK), Err(Errno(libc::EAGAIN | libc::EACCES)))
+    }
+
+    fn leave_turn(&self, listener: Fd) {
+        let _ = record_lock(listener, libc::F_UNLCK);
     }
 
     fn shutdown(&self, fd: Fd, how: c_int) -> Result<()> {

@@ -13,15 +13,15 @@ pub use raw::{dispatches, syscall};
 pub use stdio::{VaList, fdopen, flush_streams, vdprintf, vdprintf_chk};
 
 use libc::{
-    c_int, c_ulong, c_void, epoll_event, fd_set, iovec, msghdr, nfds_t, pollfd, sigset_t, size_t, sockaddr, socklen_t,
-    ssize_t, timespec, timeval,
+    c_int, c_void, epoll_event, fd_set, iovec, msghdr, nfds_t, pollfd, sigset_t, size_t, sockaddr, socklen_t, ssize_t,
+    timespec, timeval,
 };
 use wslayer::Layer;
 use wslayer::poll::FdSets;
 use wslayer::sys::Errno;
 use wslayer::wait::Limits;
 
-use crate::glue::{self, LAYER, call, check, count, fail, fresh, int, size, unit, watches};
+use crate::glue::{self, LAYER, call, count, fail, fresh, int, size, unit, watches};
 use crate::kernel::Kernel;
 
 pub mod numbers;
@@ -463,39 +463,29 @@ pub unsafe extern "C" fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int {
 }
 
 /// Whether an fcntl(2) command is of interest.
-pub fn copies_or_sets(command: c_int) -> bool {
-    matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC | libc::F_SETFL)
+pub fn copies(command: c_int) -> bool {
+    matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC)
 }
 
 /// fcntl(2) with such a command.
 #[inline(never)]
 pub fn fcntl(fd: c_int, command: c_int, arg: *mut c_void, real: impl FnOnce(c_int) -> c_int) -> c_int {
-    match (glue::concerns(fd), command) {
-        (true, _) => int(layer(fd, |layer| layer.fcntl(fd, command, arg as usize as c_int))),
-        (false, libc::F_SETFL) => real(fd),
-        (false, _) => fresh(real(fd)),
+    match glue::concerns(fd) {
+        true => int(layer(fd, |layer| layer.dup_above(fd, command, arg as usize as c_int))),
+        false => fresh(real(fd)),
     }
 }
 
-/// ioctl(2) `FIONREAD` and `FIONBIO`.
+/// ioctl(2) `FIONREAD`.
 ///
 /// # Safety
 /// As for ioctl(2).
 #[inline(never)]
-pub unsafe fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void, real: impl FnOnce(c_int) -> c_int) -> c_int {
-    // SAFETY: both requests take an int.
-    let value = unsafe { arg.cast::<c_int>().as_mut() };
-    match (value, request) {
-        (Some(value), libc::FIONREAD) if glue::is_conn(fd) => unit(layer(fd, |layer| {
-            let bytes = layer.readable_bytes(fd)?;
-            *value = c_int::try_from(bytes).unwrap_or(c_int::MAX);
-            Ok(())
-        })),
-        (Some(value), libc::FIONBIO) => unit(layer(fd, |layer| {
-            check(real(fd))?;
-            layer.set_nonblocking(fd, *value != 0);
-            Ok(())
-        })),
-        _ => real(fd),
-    }
+pub unsafe fn readable_bytes(fd: c_int, arg: *mut c_void) -> c_int {
+    unit(layer(fd, |layer| {
+        // SAFETY: the request takes an int.
+        let value = unsafe { arg.cast::<c_int>().as_mut() }.ok_or(Errno(libc::EFAULT))?;
+        *value = c_int::try_from(layer.readable_bytes(fd)?).unwrap_or(c_int::MAX);
+        Ok(())
+    }))
 }

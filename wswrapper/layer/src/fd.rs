@@ -1,11 +1,11 @@
-//! Descriptor numbers: close(2), dup(2), fcntl(2), ioctl(2), shutdown(2).
+//! Descriptor numbers: close(2), dup(2), fcntl(2), shutdown(2).
 //!
 //! Invariant 5: a wrapped connection stays wrapped under every number it gets, and its Close goes out when the last of
 //! them, in the last process, is closed. A number's entry is made after the real call and removed before it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use libc::{F_DUPFD, F_DUPFD_CLOEXEC, F_SETFL, O_NONBLOCK, c_int};
+use libc::{F_DUPFD, c_int};
 
 use crate::Layer;
 use crate::conn::Conn;
@@ -72,7 +72,7 @@ impl<S: Sys> Layer<S> {
     /// Those of dup(2); `EBADF` for a descriptor of the library's own.
     pub fn dup(&self, fd: Fd) -> Result<Fd> {
         // The lowest number, like dup's; and not close-on-exec either.
-        self.fcntl(fd, F_DUPFD, 0)
+        self.dup_above(fd, F_DUPFD, 0)
     }
 
     /// dup2(2), or dup3(2) with `flags`.
@@ -117,30 +117,17 @@ impl<S: Sys> Layer<S> {
         self.share(old, new);
     }
 
-    /// fcntl(2) with an integer or pointer argument, for a descriptor of ours.
+    /// fcntl(2) `F_DUPFD` or `F_DUPFD_CLOEXEC`: dup(2) to the lowest number from `lowest` on.
     ///
     /// # Errors
-    /// Those of fcntl(2).
-    pub fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int> {
+    /// Those of fcntl(2); `EBADF` for a descriptor of the library's own.
+    pub fn dup_above(&self, fd: Fd, command: c_int, lowest: c_int) -> Result<Fd> {
         if self.slots.get(fd) == Slot::Private {
             return Err(Errno(libc::EBADF));
         }
-        let result = self.sys.fcntl(fd, command, arg)?;
-        match command {
-            F_DUPFD | F_DUPFD_CLOEXEC => self.duplicated(fd, result),
-            F_SETFL => self.set_nonblocking(fd, arg & O_NONBLOCK != 0),
-            _ => {}
-        }
-        Ok(result)
-    }
-
-    /// The program changed `O_NONBLOCK`. Only a listener's is of interest: connections leave it to the kernel.
-    pub fn set_nonblocking(&self, fd: Fd, on: bool) {
-        if let Slot::Listener(_) = self.slots.get(fd)
-            && let Some(listener) = self.listener(fd)
-        {
-            listener.nonblocking.store(on, Ordering::Relaxed);
-        }
+        let new = self.sys.fcntl(fd, command, lowest)?;
+        self.duplicated(fd, new);
+        Ok(new)
     }
 
     /// shutdown(2): the end of our sending is a Close; what the client still sends is delivered.

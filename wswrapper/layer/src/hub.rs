@@ -21,7 +21,6 @@ use wsproto::{Accepted, Handshake, Progress, Receiver};
 
 use crate::Layer;
 use crate::again::{again, insist, is_passing, uninterrupted};
-use crate::owners::Turn;
 use crate::queue::Queue;
 use crate::slots::Slot;
 use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
@@ -173,7 +172,7 @@ impl<S: Sys> Layer<S> {
     ///
     /// # Errors
     /// Those of accept(2) other than `EAGAIN`, which are the program's to see.
-    pub(crate) fn pump(&self, listener: Fd, hub: &mut Hub, flags: AcceptFlags<'_>) -> Result<bool> {
+    pub(crate) fn pump(&self, listener: Fd, hub: &mut Hub, flags: AcceptFlags) -> Result<bool> {
         hub.more = self.advance_pending(hub);
         let mut result = Ok(());
         let mut accepted = 0;
@@ -288,14 +287,19 @@ impl<S: Sys> Layer<S> {
     }
 
     /// accept4(2) that does not block: `EAGAIN` where it would.
-    fn accept_one(&self, listener: Fd, flags: AcceptFlags<'_>) -> Result<(Fd, PeerAddr)> {
+    ///
+    /// On a blocking listener it takes a look first, and between the look and the accept no other process that has the listener may
+    /// take the connection: the accept would wait for the next one, with everything locked.
+    fn accept_one(&self, listener: Fd, flags: AcceptFlags) -> Result<(Fd, PeerAddr)> {
         let accept = || uninterrupted(|| self.sys.accept4(listener, libc::SOCK_CLOEXEC | flags.nonblock));
-        let Some(turn) = flags.turn else { return accept() };
-        if !turn.take(&self.sys) {
+        if !flags.blocking {
+            return accept();
+        }
+        if !self.sys.take_turn(listener) {
             return Err(Errno(libc::EAGAIN));
         }
         let result = if self.is_readable(listener) { accept() } else { Err(Errno(libc::EAGAIN)) };
-        turn.leave();
+        self.sys.leave_turn(listener);
         result
     }
 
@@ -487,9 +491,9 @@ impl Pending {
 
 /// How connections are taken from the kernel.
 #[derive(Clone, Copy)]
-pub struct AcceptFlags<'a> {
-    /// The listener is blocking: accept only after a look, and as the only one of the processes that share it.
-    pub turn: Option<&'a Turn>,
+pub struct AcceptFlags {
+    /// The listener is blocking.
+    pub blocking: bool,
     /// `SOCK_NONBLOCK` where the program is expected to want it.
     pub nonblock: c_int,
 }

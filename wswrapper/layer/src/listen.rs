@@ -10,7 +10,6 @@ use crate::again::again;
 use crate::conn::About;
 use crate::hub::{AcceptFlags, Hub, Ready};
 use crate::lock::Mutex;
-use crate::owners::Turn;
 use crate::slots::{Recycle, Ref, Slot};
 use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
 use crate::wait::Deadline;
@@ -22,14 +21,10 @@ pub struct Listener {
     pub fds: AtomicU32,
     /// The handshakes in progress.
     pub hub: Mutex<Hub>,
-    /// Whether the program made the socket non-blocking.
-    pub nonblocking: AtomicBool,
     /// The socket, by its `SO_COOKIE`; 0 if that is not known.
     pub cookie: AtomicU64,
     /// A child that is spawned is to get the socket under a number of its own.
     pub for_child: AtomicBool,
-    /// Whose turn it is to accept, among the processes that share the socket.
-    turn: Turn,
     /// Whether the program asked for non-blocking connections last time.
     nonblock_hint: AtomicBool,
 }
@@ -41,7 +36,6 @@ impl Recycle for Listener {
     fn recycle(&self) {
         *self.hub.lock() = Hub::default();
         self.for_child.store(false, Ordering::Relaxed);
-        self.turn.forget();
     }
 }
 
@@ -91,11 +85,8 @@ impl<S: Sys> Layer<S> {
             Some(port) => match self.listeners.allocate() {
                 None => Slot::OtherListener,
                 Some(listener) => {
-                    let flags = self.sys.fcntl(fd, libc::F_GETFL, 0).unwrap_or(0);
-                    listener.nonblocking.store(flags & O_NONBLOCK != 0, Ordering::Relaxed);
                     listener.fds.store(1, Ordering::Release);
                     listener.cookie.store(self.sys.cookie(fd).unwrap_or(0), Ordering::Relaxed);
-                    listener.turn.share(&self.sys);
                     // A hint to the kernel: without it more handshakes are pending. A silent client shows up after this
                     // time all the same.
                     let _ = self.sys.defer_accept(fd, DEFER);
@@ -146,11 +137,12 @@ impl<S: Sys> Layer<S> {
             let hub_fd = {
                 let hub = &mut *listener.hub.lock();
                 hub.accepts = true;
-                if let Some(ready) = self.next_ready(fd, hub, queued, listener.accept_flags())? {
+                let taking = self.accept_flags(fd, &listener);
+                if let Some(ready) = self.next_ready(fd, hub, queued, taking)? {
                     self.arm(hub, 0);
                     return self.hand_out(ready, flags);
                 }
-                if listener.nonblocking.load(Ordering::Relaxed) {
+                if !taking.blocking {
                     return Err(Errno(libc::EAGAIN));
                 }
                 self.ensure_hub(hub)?
@@ -175,7 +167,7 @@ impl<S: Sys> Layer<S> {
     ///
     /// # Errors
     /// Those of accept(2) other than `EAGAIN`.
-    fn next_ready(&self, fd: Fd, hub: &mut Hub, queued: bool, flags: AcceptFlags<'_>) -> Result<Option<Ready>> {
+    fn next_ready(&self, fd: Fd, hub: &mut Hub, queued: bool, flags: AcceptFlags) -> Result<Option<Ready>> {
         if !hub.is_ready() {
             if queued && let Some(ready) = self.take_queued(hub)? {
                 return Ok(Some(ready));
@@ -202,7 +194,7 @@ impl<S: Sys> Layer<S> {
             self.arm(hub, 1);
             return true;
         }
-        let waits = self.pump(fd, hub, listener.accept_flags()).unwrap_or(true);
+        let waits = self.pump(fd, hub, self.accept_flags(fd, listener)).unwrap_or(true);
         if !hub.accepts {
             // A program that only waits has others that accept.
             self.offer(hub);
@@ -213,6 +205,14 @@ impl<S: Sys> Layer<S> {
     /// The descriptor that stands for a listener's handshakes wherever the program waits for the listener.
     pub(crate) fn hub_fd(&self, listener: &Listener) -> Option<Fd> {
         self.ensure_hub(&mut listener.hub.lock()).ok()
+    }
+
+    /// How connections are taken from the kernel. Another process that has the listener may have changed whether it blocks.
+    fn accept_flags(&self, fd: Fd, listener: &Listener) -> AcceptFlags {
+        AcceptFlags {
+            blocking: !self.is_nonblocking(fd),
+            nonblock: if listener.nonblock_hint.load(Ordering::Relaxed) { SOCK_NONBLOCK } else { 0 },
+        }
     }
 
     /// Whether a plain accept on `fd` would not block.
@@ -268,14 +268,5 @@ impl<S: Sys> Layer<S> {
         self.slots.replace(fd, Slot::Conn(conn.keep()));
         self.note(fd);
         Ok((fd, peer))
-    }
-}
-
-impl Listener {
-    fn accept_flags(&self) -> AcceptFlags<'_> {
-        AcceptFlags {
-            turn: (!self.nonblocking.load(Ordering::Relaxed)).then_some(&self.turn),
-            nonblock: if self.nonblock_hint.load(Ordering::Relaxed) { SOCK_NONBLOCK } else { 0 },
-        }
     }
 }

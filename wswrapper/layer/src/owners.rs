@@ -1,5 +1,4 @@
-//! What processes that fork must agree on: which of them use a connection, since the last to close it sends Close; and which
-//! of them accepts from a blocking listener.
+//! What processes that fork must agree on: which of them use a connection, since the last to close it sends Close.
 //!
 //! fork(2) makes a second owner without a call on the connection. So before a fork every connection gets a few words in
 //! memory that the processes share, with the process ids of its owners; a process that ends without a close, by _exit(2) or
@@ -8,7 +7,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::lock::Mutex;
 use crate::sys::{SharedWords, Sys};
 
 /// Owners that a connection can have at a time. A process beyond them is not known to the others.
@@ -97,48 +95,6 @@ impl Owners {
     /// Puts `new` where `current` is. Returns whether it was found.
     fn replace(&self, current: u32, new: u32) -> bool {
         self.words().any(|word| word.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire).is_ok())
-    }
-}
-
-/// A turn that one process at a time has.
-///
-/// Between a look at a blocking listener and the accept another process must not take the connection: the accept would wait for
-/// the next one, with everything locked.
-#[derive(Default)]
-pub struct Turn(Mutex<Option<Arc<dyn SharedWords>>>);
-
-impl Turn {
-    /// Makes the turn one that children share. Without the memory for it each process has its own.
-    pub fn share(&self, sys: &impl Sys) {
-        *self.0.lock() = sys.shared_words(1);
-    }
-
-    /// Gives the shared memory up.
-    pub fn forget(&self) {
-        *self.0.lock() = None;
-    }
-
-    /// Takes the turn, unless a process that runs has it.
-    pub fn take(&self, sys: &impl Sys) -> bool {
-        let pid = sys.pid().unsigned_abs();
-        self.with(|word| match word.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => true,
-            Err(owner) if owner != pid && alive(sys, owner) => false,
-            Err(owner) => word.compare_exchange(owner, pid, Ordering::AcqRel, Ordering::Acquire).is_ok(),
-        })
-    }
-
-    /// Ends it.
-    pub fn leave(&self) {
-        self.with(|word| {
-            word.store(0, Ordering::Release);
-            true
-        });
-    }
-
-    fn with(&self, f: impl FnOnce(&AtomicU32) -> bool) -> bool {
-        let words = self.0.lock();
-        words.as_ref().and_then(|words| words.get(0)).is_none_or(f)
     }
 }
 

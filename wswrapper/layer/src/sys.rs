@@ -151,6 +151,11 @@ pub trait Sys: Sync {
     fn read(&self, fd: Fd, buf: &mut [u8]) -> Result<usize>;
     /// accept4(2).
     fn accept4(&self, fd: Fd, flags: c_int) -> Result<(Fd, PeerAddr)>;
+    /// fcntl(2) `F_SETLK`: takes the record lock of a listener, which one process at a time has, whatever program it runs. Returns whether
+    /// no other process has it; where there are no such locks, that none has.
+    fn take_turn(&self, listener: Fd) -> bool;
+    /// Gives it back, as the end of the process does.
+    fn leave_turn(&self, listener: Fd);
     /// shutdown(2).
     fn shutdown(&self, fd: Fd, how: c_int) -> Result<()>;
     /// close(2).

@@ -28,21 +28,17 @@ interpose! { unsafe fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int => ws
 // fcntl and ioctl are variadic; their one further argument is a word in a register, passed on whatever it is.
 
 interpose! { unsafe fn fcntl(fd: c_int, command: c_int, arg: *mut c_void) -> c_int => ws_fcntl {
-    if ours::copies_or_sets(command) { ours::fcntl(fd, command, arg, |fd| unsafe { fcntl.next()(fd, command, arg) }) }
+    if ours::copies(command) { ours::fcntl(fd, command, arg, |fd| unsafe { fcntl.next()(fd, command, arg) }) }
     else { unsafe { fcntl.next()(fd, command, arg) } }
 } }
 
 interpose! { unsafe fn fcntl64(fd: c_int, command: c_int, arg: *mut c_void) -> c_int => ws_fcntl64 {
-    if ours::copies_or_sets(command) { ours::fcntl(fd, command, arg, |fd| unsafe { fcntl64.next()(fd, command, arg) }) }
+    if ours::copies(command) { ours::fcntl(fd, command, arg, |fd| unsafe { fcntl64.next()(fd, command, arg) }) }
     else { unsafe { fcntl64.next()(fd, command, arg) } }
 } }
 
 interpose! { unsafe fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void) -> c_int => ws_ioctl {
-    if matches!(request, libc::FIONREAD | libc::FIONBIO) && concerns(fd) {
-        unsafe { ours::ioctl(fd, request, arg, |fd| ioctl.next()(fd, request, arg)) }
-    } else {
-        unsafe { ioctl.next()(fd, request, arg) }
-    }
+    if request == libc::FIONREAD && is_conn(fd) { unsafe { ours::readable_bytes(fd, arg) } } else { unsafe { ioctl.next()(fd, request, arg) } }
 } }
 
 // Further names of libc for the same functions.
@@ -56,7 +52,7 @@ interpose! { unsafe fn __dup2(old: c_int, new: c_int) -> c_int => ws_dup2_alias 
 } }
 
 interpose! { unsafe fn __fcntl(fd: c_int, command: c_int, arg: *mut c_void) -> c_int => ws_fcntl_alias {
-    if ours::copies_or_sets(command) { ours::fcntl(fd, command, arg, |fd| unsafe { __fcntl.next()(fd, command, arg) }) }
+    if ours::copies(command) { ours::fcntl(fd, command, arg, |fd| unsafe { __fcntl.next()(fd, command, arg) }) }
     else { unsafe { __fcntl.next()(fd, command, arg) } }
 } }
 

@@ -162,12 +162,8 @@ pub unsafe fn syscall(number: c_long, words: Words, real: impl FnOnce(Words) -> 
             libc::SYS_dup2 => made(real(words)),
             libc::SYS_dup3 if concerns(fd) || concerns(b as c_int) => ours::dup3(fd, b as _, c as _).into(),
             libc::SYS_dup3 => made(real(words)),
-            libc::SYS_fcntl if ours::copies_or_sets(b as _) => {
-                ours::fcntl(fd, b as _, c as _, |_| real(words) as c_int).into()
-            }
-            libc::SYS_ioctl if matches!(b as u64, libc::FIONREAD | libc::FIONBIO) && concerns(fd) => {
-                ours::ioctl(fd, b as _, c as _, |_| real(words) as c_int).into()
-            }
+            libc::SYS_fcntl if ours::copies(b as _) => ours::fcntl(fd, b as _, c as _, |_| real(words) as c_int).into(),
+            libc::SYS_ioctl if b as u64 == libc::FIONREAD && is_conn(fd) => ours::readable_bytes(fd, c as _).into(),
             #[cfg(target_arch = "x86_64")]
             libc::SYS_epoll_create => ours::epoll_created(real(words) as c_int).into(),
             libc::SYS_epoll_create1 => ours::epoll_created(real(words) as c_int).into(),

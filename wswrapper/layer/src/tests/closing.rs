@@ -130,7 +130,7 @@ fn the_librarys_own_descriptors_are_not_the_programs_to_close() {
     for fd in 0..script.state().files.len() as Fd + 3 {
         if layer.slots().get(fd) == Slot::Private {
             assert_eq!(layer.close(fd), Err(Errno(libc::EBADF)));
-            assert_eq!(layer.fcntl(fd, libc::F_GETFD, 0), Err(Errno(libc::EBADF)));
+            assert_eq!(layer.dup_above(fd, libc::F_DUPFD, 0), Err(Errno(libc::EBADF)));
             assert_eq!(layer.dup_to(fd, 100, None), Err(Errno(libc::EBADF)));
         }
     }

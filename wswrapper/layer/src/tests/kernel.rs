@@ -86,6 +86,8 @@ pub struct State {
     /// What was sent to files that are closed, and what was left in those that another took the number of.
     pub sent_by_closed: BTreeMap<Fd, Vec<u8>>,
     pub replaced: BTreeMap<Fd, File>,
+    /// Who has the record lock of a listener.
+    pub turns: BTreeMap<Fd, libc::pid_t>,
     pub next: Fd,
     pub limit: usize,
 }
@@ -303,6 +305,17 @@ impl Sys for Script {
         addr[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
         addr[2..8].copy_from_slice(&[0x30, 0x39, 127, 0, 0, 1]);
         Ok((new, PeerAddr::new(&addr)))
+    }
+
+    fn take_turn(&self, listener: Fd) -> bool {
+        let state = &mut *self.state();
+        let pid = state.pid;
+        *state.turns.entry(listener).or_insert(pid) == pid
+    }
+
+    fn leave_turn(&self, listener: Fd) {
+        let state = &mut *self.state();
+        assert_eq!(state.turns.remove(&listener), Some(state.pid));
     }
 
     fn shutdown(&self, fd: Fd, how: c_int) -> Result<()> {
