@@ -129,6 +129,7 @@ scenarios! { flags, "torture_flags":
     non_blocking_by_fcntl_and_by_ioctl("nonblock")
     receive_timeout("rcvtimeo")
     send_timeout("sndtimeo")
+    send_timeout_beside_another_writer("sndtimeo-beside")
 }
 
 /// The one thing that is not as bare: urgent data has no place in a WebSocket.

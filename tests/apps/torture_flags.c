@@ -227,11 +227,49 @@ static void sndtimeo(int listener)
 	ask("0 expect 1000");
 }
 
+static char letters[16 << 20];
+static int blocked;
+
+static void *write_letters(void *unused)
+{
+	write_full(blocked, letters, sizeof letters);
+	return unused;
+}
+
+/* The limit holds for a call whatever another thread is doing, here one that waits for room without a limit. */
+static void sndtimeo_beside(int listener)
+{
+	struct timeval limit = {.tv_usec = 200000};
+	pthread_t writer;
+	memset(letters, 'a', sizeof letters);
+	blocked = next_client(listener);
+	pthread_create(&writer, NULL, write_letters, NULL);
+	/* Until it waits, and what is on its way to the client has stopped to make room. */
+	struct pollfd p = {.fd = blocked, .events = POLLOUT};
+	for (int full = 0; full < 10; full = poll(&p, 1, 20) == 0 ? full + 1 : 0)
+		;
+	must(setsockopt(blocked, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit), "SO_SNDTIMEO");
+	double start;
+	ssize_t n;
+	do {
+		start = now();
+		n = write(blocked, letters, sizeof letters);
+	} while (n > 0);
+	report("write", n);
+	lasted("write", start, 0.2);
+	limit.tv_usec = 0;
+	must(setsockopt(blocked, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit), "SO_SNDTIMEO");
+	ask("0 until 46");
+	pthread_join(writer, NULL);
+	write_full(blocked, "the end.", 8);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct scenario TABLE[] = {
 		{"peek", peek}, {"waitall", waitall}, {"trunc", truncated}, {"dontwait", dontwait}, {"oob", oob},
 		{"fionread", fionread}, {"nonblock", nonblock}, {"rcvtimeo", rcvtimeo}, {"sndtimeo", sndtimeo},
+		{"sndtimeo-beside", sndtimeo_beside},
 	};
 	return argc == 3 ? play(argv, TABLE, COUNT(TABLE)) : 2;
 }

@@ -105,6 +105,16 @@ fn set_option(fd: Fd, level: c_int, name: c_int, value: c_int) -> Result<()> {
     unsafe { call!(setsockopt, fd, level, name, &raw const value, len) }.map(drop)
 }
 
+/// `SO_RCVTIMEO` or `SO_SNDTIMEO`; `None` when there is no limit.
+fn time_limit(fd: Fd, name: c_int) -> Option<Duration> {
+    let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let mut len = mem::size_of::<libc::timeval>() as socklen_t;
+    // SAFETY: the option is a timeval, and `time` is one.
+    unsafe { call!(getsockopt, fd, libc::SOL_SOCKET, name, &raw mut time, &raw mut len) }.ok()?;
+    let limit = Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs());
+    (!limit.is_zero()).then_some(limit)
+}
+
 /// The lock of a whole file, without waiting: fcntl_locking(2).
 fn record_lock(fd: Fd, kind: c_int) -> Result<()> {
     let whence = libc::SEEK_SET as libc::c_short;
@@ -170,10 +180,13 @@ impl Sys for Kernel {
         signals::outside(f)
     }
 
-    fn wait_word(&self, word: &AtomicU32, value: u32) -> Result<()> {
-        // SAFETY: `word` is a word; no time limit.
-        match unsafe { call!(futex, word.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, value, 0) } {
+    fn wait_word(&self, word: &AtomicU32, value: u32, limit: Option<Duration>) -> Result<()> {
+        let time = limit.map(to_timespec);
+        let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: `word` is a word; a null pointer means no time limit.
+        match unsafe { call!(futex, word.as_ptr(), operation, value, pointer(time.as_ref())) } {
             Ok(_) | Err(Errno(libc::EAGAIN)) => Ok(()),
+            Err(Errno(libc::ETIMEDOUT)) => Err(Errno(libc::EAGAIN)),
             Err(error) => Err(error),
         }
     }
@@ -321,13 +334,11 @@ impl Sys for Kernel {
     }
 
     fn receive_timeout(&self, fd: Fd) -> Option<Duration> {
-        let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
-        let mut len = mem::size_of::<libc::timeval>() as socklen_t;
-        // SAFETY: the option is a timeval, and `time` is one.
-        unsafe { call!(getsockopt, fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &raw mut time, &raw mut len) }.ok()?;
-        let limit =
-            Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs());
-        (!limit.is_zero()).then_some(limit)
+        time_limit(fd, libc::SO_RCVTIMEO)
+    }
+
+    fn send_timeout(&self, fd: Fd) -> Option<Duration> {
+        time_limit(fd, libc::SO_SNDTIMEO)
     }
 
     fn poll(&self, fds: &mut [pollfd], timeout: Option<Duration>, mask: Option<&sigset_t>) -> Result<usize> {

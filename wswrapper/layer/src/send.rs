@@ -20,6 +20,7 @@ use crate::iov::{PIECES, tail, total};
 use crate::lock::MutexGuard;
 use crate::scratch::{SMALL, Scratch};
 use crate::sys::{Errno, Fd, RESTART, Result, Sys};
+use crate::wait::Deadline;
 
 /// Payload that is collected from several buffers of the program into one base64 frame; its encoding fits beside it.
 const GATHER: usize = 32 * 1024;
@@ -176,11 +177,16 @@ impl<S: Sys> Layer<S> {
     /// Waits until another thread is done with its wait in the kernel, as far as this call knows.
     #[cold]
     #[inline(never)]
-    fn await_idle<'a>(&self, conn: &'a Conn, mut send: MutexGuard<'a, Send>) -> Result<MutexGuard<'a, Send>> {
+    fn await_idle<'a>(
+        &self,
+        conn: &'a Conn,
+        mut send: MutexGuard<'a, Send>,
+        limit: Option<Duration>,
+    ) -> Result<MutexGuard<'a, Send>> {
         send.waiting += 1;
         let seen = conn.idle.load(Ordering::Relaxed);
         drop(send);
-        let waited = self.sys.outside(|| self.sys.wait_word(&conn.idle, seen));
+        let waited = self.sys.outside(|| self.sys.wait_word(&conn.idle, seen, limit));
         let mut send = conn.send.lock();
         send.waiting -= 1;
         waited.map(|()| send)
@@ -266,13 +272,16 @@ impl<S: Sys> Layer<S> {
     #[inline(always)]
     pub(crate) fn claim<'a>(&self, conn: &'a Conn, fd: Fd, flags: c_int) -> Result<MutexGuard<'a, Send>> {
         let mut send = conn.send.lock();
+        let mut deadline = None;
         while let Some(owner) = send.busy {
             if owner == self.sys.thread() || !self.waits(fd, flags)? {
                 // A signal handler that was set by a raw system call interrupted this thread's own wait; or there is no room,
                 // which is why the other waits, and this call must not.
                 return Err(Errno(libc::EAGAIN));
             }
-            send = self.await_idle(conn, send)?;
+            let limit = || Deadline::after(&self.sys, self.sys.send_timeout(fd));
+            let deadline = *deadline.get_or_insert_with(limit);
+            send = self.await_idle(conn, send, deadline.remaining(&self.sys))?;
         }
         if send.encoder.is_closing() {
             return Err(self.broken_pipe(fd, &send, flags));

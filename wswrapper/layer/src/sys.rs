@@ -124,8 +124,8 @@ pub trait Sys: Sync {
     /// futex(2) `FUTEX_WAIT`: waits while `word` is `value`, or until [`Sys::wake_word`].
     ///
     /// # Errors
-    /// `EINTR`, unless the handler restarts calls.
-    fn wait_word(&self, word: &AtomicU32, value: u32) -> Result<()>;
+    /// `EAGAIN` when the time is over; `EINTR`, unless the handler restarts calls and there is no limit.
+    fn wait_word(&self, word: &AtomicU32, value: u32, limit: Option<Duration>) -> Result<()>;
     /// futex(2) `FUTEX_WAKE`: wakes all who wait.
     fn wake_word(&self, word: &AtomicU32);
     /// getsockopt(2) `SO_MEMINFO`: bytes in the send queue, and how many the kernel lets there be.
@@ -180,6 +180,8 @@ pub trait Sys: Sync {
     fn reset_low_water(&self, fd: Fd) -> Result<()>;
     /// getsockopt(2) `SO_RCVTIMEO`; `None` when there is no limit.
     fn receive_timeout(&self, fd: Fd) -> Option<Duration>;
+    /// getsockopt(2) `SO_SNDTIMEO`; `None` when there is no limit.
+    fn send_timeout(&self, fd: Fd) -> Option<Duration>;
     /// ppoll(2).
     fn poll(&self, fds: &mut [pollfd], timeout: Option<Duration>, mask: Option<&sigset_t>) -> Result<usize>;
     /// epoll_create1(2) with `EPOLL_CLOEXEC`.

@@ -222,7 +222,7 @@ impl Sys for Script {
         f()
     }
 
-    fn wait_word(&self, _word: &AtomicU32, _value: u32) -> Result<()> {
+    fn wait_word(&self, _word: &AtomicU32, _value: u32, _limit: Option<Duration>) -> Result<()> {
         panic!("the wait would not end")
     }
 
@@ -397,6 +397,10 @@ impl Sys for Script {
     }
 
     fn receive_timeout(&self, _fd: Fd) -> Option<Duration> {
+        None
+    }
+
+    fn send_timeout(&self, _fd: Fd) -> Option<Duration> {
         None
     }
 
