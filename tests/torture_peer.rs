@@ -4,7 +4,7 @@
 
 use std::thread;
 
-use wstests::{Client, End, Rng, Server, Wire};
+use wstests::{Client, End, Pending, Rng, Server, Wire};
 
 /// The byte at `position` of either direction of a connection; the same as in `apps/common.h`.
 fn pattern(position: usize) -> u8 {
@@ -31,6 +31,15 @@ impl Peer {
     pub fn connect(server: &Server, wire: Wire, seed: u64) -> Self {
         let client =
             Client::builder(wire).seed(seed).connect(server.addr()).unwrap_or_else(|error| panic!("connect: {error}"));
+        Self::of(client, wire)
+    }
+
+    /// Completes a handshake.
+    pub fn enter(pending: Pending, wire: Wire) -> Self {
+        Self::of(pending.finish().unwrap_or_else(|error| panic!("enter: {error}")), wire)
+    }
+
+    fn of(client: Client, wire: Wire) -> Self {
         Self { client, wire, sent: 0, got: 0, open: Vec::new() }
     }
 

@@ -142,6 +142,7 @@ impl Script<'_> {
                 self.peers.push(Some(Peer::connect(self.server, self.wire, seed)));
             }
             ["knock"] => self.knock(rng),
+            ["enter"] => self.enter(),
             // All requests before this one are done, and what they sent is with the server's kernel.
             ["tell"] => self.server.write_stdin(b"\n"),
             ["crowd", clients, bytes] => self.crowd(number(clients), number(bytes)),
@@ -162,6 +163,15 @@ impl Script<'_> {
         let part = rng.between(0, pending.left() - 1);
         pending.advance(part).unwrap_or_else(|error| panic!("knock: {error}"));
         self.knocks.push(pending);
+    }
+
+    /// Who knocked first completes the handshake.
+    fn enter(&mut self) {
+        let peer = match self.wire {
+            Wire::Plain => Peer::connect(self.server, self.wire, 1),
+            _ => Peer::enter(self.knocks.remove(0), self.wire),
+        };
+        self.peers.push(Some(peer));
     }
 
     fn crowd(&mut self, clients: usize, bytes: usize) {

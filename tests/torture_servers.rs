@@ -186,6 +186,7 @@ scenarios! { epoll, "torture_epoll":
     nested("nested")
     level_triggered_waits_sleep_through_noise("quiet")
     epoll_and_select_and_a_blocking_recv("selecting")
+    a_registration_outlives_its_number("displaced")
 }
 
 scenarios! { signals, "torture_signal":
@@ -218,6 +219,7 @@ scenarios! { accepting, "torture_accept":
     everything_from_3_up_is_closed_first("closing-all")
     the_listener_is_closed_amid_handshakes("closed-listener")
     the_listener_is_made_blocking_by_another_process("made-blocking")
+    every_number_is_the_programs_to_take("taken-numbers")
 }
 
 // Sixty-four processes on one listener; one-shot in a nested instance with worker threads; a daemon.

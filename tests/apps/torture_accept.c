@@ -1,5 +1,6 @@
 /* Every way to get a connection out of a listener. */
 #include "common.h"
+#include <sys/resource.h>
 
 /* One byte to and fro shows that the connection is the client's own, and alive. */
 static void prove(int fd, int client)
@@ -242,12 +243,43 @@ static void made_blocking(int listener)
 	prove(must(accept(listener, NULL, NULL), "accept"), 1);
 }
 
+/* Numbers that the program never got are its own to take, whatever the library keeps there. */
+static void taken_numbers(int listener)
+{
+	struct rlimit limit;
+	struct rusage before, after;
+	struct pollfd p = {.fd = listener, .events = POLLIN};
+	int null = must(open("/dev/null", O_RDONLY), "open");
+	ask("knock");
+	await_client();
+	report("nobody there", poll(&p, 1, 100));
+	must(getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
+	for (int fd = null + 1; fd < (int)limit.rlim_cur && fd < 70000; fd++)
+		if (dup2(null, fd) < 0 && errno != EBUSY)
+			must(-1, "dup2");
+	for (int fd = null + 1; fd < (int)limit.rlim_cur && fd < 70000; fd++)
+		close(fd);
+	ask("enter");
+	int fd = must(accept(listener, NULL, NULL), "accept");
+	prove(fd, 0);
+	ask("0 send 1");
+	await_bytes(fd, 1);
+	/* What it sends is nothing to who waits for others. */
+	must(getrusage(RUSAGE_SELF, &before), "getrusage");
+	report("nobody there", poll(&p, 1, 300));
+	must(getrusage(RUSAGE_SELF, &after), "getrusage");
+	long spent = (after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1000000 + after.ru_utime.tv_usec - before.ru_utime.tv_usec;
+	spent += (after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 + after.ru_stime.tv_usec - before.ru_stime.tv_usec;
+	say("waiting: %s", spent < 100000 ? "idle" : "WRONG");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct scenario TABLE[] = {
 		{"variants", variants}, {"timed", timed}, {"threads", threads}, {"prefork", prefork},
 		{"prefork-poll", prefork_poll}, {"duplicate", duplicate}, {"closing-all", closing_all},
 		{"closed-listener", closed_listener}, {"made-blocking", made_blocking},
+		{"taken-numbers", taken_numbers},
 	};
 	if (argc != 3)
 		return 2;

@@ -262,12 +262,65 @@ static void selecting(int listener)
 	say("disagreed: %d", disagreed);
 }
 
+/* The next event: its data, and what is read from `fd` then. */
+static void say_event(int epoll, int fd, int ms)
+{
+	char buffer[64];
+	struct epoll_event event = {0};
+	int n = must(epoll_wait(epoll, &event, 1, ms), "epoll_wait");
+	say("event of %d, read %zd", n ? (int)event.data.u64 : 0, recv(fd, buffer, sizeof buffer, MSG_DONTWAIT));
+}
+
+static void watch_as(int epoll, int what, int fd, uint64_t data)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = data};
+	must(epoll_ctl(epoll, what, fd, &event), "epoll_ctl");
+}
+
+/* A registration is of the open file: it outlives the number that it was made under, and another file may be registered under that. */
+static void displaced(int listener)
+{
+	int epoll = must(epoll_create1(0), "epoll_create1"), first = next_client(listener);
+	watch_as(epoll, EPOLL_CTL_ADD, first, 1);
+	int other = must(dup(first), "dup");
+	close(first);
+	ask("0 send 1");
+	say_event(epoll, other, -1);
+	int second = next_client(listener);
+	say("the number: %s", second == first ? "the same" : "another");
+	watch_as(epoll, EPOLL_CTL_ADD, second, 2);
+	ask("0 ping");
+	say_event(epoll, other, 200);
+	ask("0 send 1");
+	say_event(epoll, other, -1);
+	ask("1 send 1");
+	say_event(epoll, second, -1);
+	/* Both may change and end what they have. */
+	watch_as(epoll, EPOLL_CTL_MOD, second, 3);
+	ask("1 send 1");
+	say_event(epoll, second, -1);
+	must(epoll_ctl(epoll, EPOLL_CTL_DEL, second, NULL), "EPOLL_CTL_DEL");
+	ask("1 send 7");
+	await_bytes(second, 7);
+	ask("0 send 1");
+	say_event(epoll, other, -1);
+	must(dup2(other, first), "dup2");
+	watch_as(epoll, EPOLL_CTL_MOD, first, 4);
+	ask("0 send 1");
+	say_event(epoll, other, -1);
+	must(epoll_ctl(epoll, EPOLL_CTL_DEL, first, NULL), "EPOLL_CTL_DEL");
+	ask("0 send 10");
+	await_bytes(first, 10);
+	say_event(epoll, first, 200);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct scenario TABLE[] = {
 		{"push-until-eagain", push_until_eagain}, {"push-until-short", push_until_short},
 		{"pull-until-eagain", pull_until_eagain}, {"pull-until-short", pull_until_short}, {"edges", edges},
 		{"oneshot", oneshot}, {"nested", nested}, {"quiet", quiet}, {"selecting", selecting},
+		{"displaced", displaced},
 	};
 	return argc == 3 ? play(argv, TABLE, COUNT(TABLE)) : 2;
 }

@@ -20,9 +20,10 @@ use wsproto::{Handover, Receiver, Sender};
 use crate::Layer;
 use crate::bridged::Addresses;
 use crate::conn::{Conn, Receive, Send};
-use crate::epoll::{Epoll, Registered};
+use crate::epoll::Epoll;
 use crate::lock::MutexGuard;
 use crate::owners::Owners;
+use crate::registered::Registered;
 use crate::slots::{Ref, Slot};
 use crate::sys::{Errno, Fd, Sys};
 
@@ -250,10 +251,10 @@ impl<S: Sys> Layer<S> {
             let registered: Vec<(Fd, epoll_event)> = watchers
                 .iter_mut()
                 .filter_map(|(epoll, registered, _)| {
-                    let registration = registered.get(number).filter(|registration| registration.target == slot)?;
+                    let registration = registered.get(*number).filter(|registration| registration.target == slot)?;
                     let event = epoll_event { events: registration.events, u64: registration.data };
                     let _ = self.set(*epoll, EPOLL_CTL_DEL, *number, None);
-                    registered.remove(number);
+                    registered.remove(*number, slot);
                     Some((*epoll, event))
                 })
                 .collect();

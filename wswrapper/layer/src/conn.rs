@@ -26,6 +26,8 @@ pub struct Conn {
     pub send: Mutex<Send>,
     /// Counts the ends of [`Send::busy`]: what those wait for who want to send.
     pub idle: AtomicU32,
+    /// Counts the connections that this object has been, so that what remembers one does not take another for it.
+    pub use_count: AtomicU8,
     flags: AtomicU8,
 }
 
@@ -109,6 +111,7 @@ impl Conn {
             ..Send::default()
         };
         self.flags.store(0, Ordering::Relaxed);
+        self.use_count.fetch_add(1, Ordering::Relaxed);
         self.fds.store(1, Ordering::Release);
     }
 
@@ -171,6 +174,7 @@ impl Default for Conn {
             taken: AtomicU32::new(0),
             send: Mutex::default(),
             idle: AtomicU32::new(0),
+            use_count: AtomicU8::new(0),
             flags: AtomicU8::new(0),
         }
     }

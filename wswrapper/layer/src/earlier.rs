@@ -16,8 +16,9 @@ use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, EPOLLONE
 
 use crate::Layer;
 use crate::again::again;
-use crate::epoll::{Epoll, Registration};
+use crate::epoll::Epoll;
 use crate::ready::READ_BITS;
+use crate::registered::Registration;
 use crate::slots::Slot;
 use crate::sys::{Fd, Result, Sys};
 use crate::wait::{Deadline, Limits};
@@ -118,13 +119,13 @@ impl<S: Sys> Layer<S> {
                 && self.slots.get(fd) == registration.target
                 && registration.events & READ_BITS != 0
         };
-        registered.iter().filter(|(fd, registration)| awaited(**fd, registration)).map(|(fd, r)| (*fd, *r)).collect()
+        registered.latest().filter(|(fd, registration)| awaited(*fd, registration)).collect()
     }
 
     /// A one-shot registration has given its event.
     fn spend_oneshot(&self, epoll_fd: Fd, epoll: &Epoll, fd: Fd) {
         let mut registered = epoll.registered.lock();
-        let Some(registration) = registered.get_mut(&fd) else { return };
+        let Some(registration) = registered.get_mut(fd) else { return };
         if registration.events & EPOLLONESHOT as u32 != 0 {
             registration.events = EPOLLONESHOT as u32;
             let event = epoll_event { events: registration.events, u64: self.token(fd, registration) };

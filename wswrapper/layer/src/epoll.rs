@@ -11,12 +11,12 @@ use libc::{
     EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLEXCLUSIVE, EPOLLONESHOT, POLLNVAL, c_int, c_short,
     epoll_event, pollfd,
 };
-use rustc_hash::FxHashMap;
 
 use crate::Layer;
 use crate::again::again;
 use crate::lock::Mutex;
 use crate::ready::{Behind, LOOKS, READ_BITS, filter};
+use crate::registered::{Registered, Registration};
 use crate::slots::{Recycle, Ref, Slot};
 use crate::sys::{Errno, Fd, Result, Sys};
 use crate::wait::{Deadline, Limits};
@@ -26,30 +26,11 @@ use crate::wait::{Deadline, Limits};
 pub struct Epoll {
     /// Descriptors of this process that name the instance.
     pub fds: AtomicU32,
-    /// Registrations of wrapped descriptors, by number. One stays after its descriptor was closed, as the kernel's own
-    /// does while the connection lives on elsewhere; the number's next registration replaces it.
+    /// Registrations of wrapped descriptors.
     pub registered: Mutex<Registered>,
     /// The instance is that of the process that this one was forked from, too.
     pub inherited: AtomicBool,
     generation: AtomicU32,
-}
-
-/// What the program registered, by descriptor.
-pub type Registered = FxHashMap<Fd, Registration>;
-
-/// One registration of the program's.
-#[derive(Clone, Copy)]
-pub struct Registration {
-    /// What the descriptor stood for.
-    pub target: Slot,
-    /// What the program waits for;
-    pub events: u32,
-    /// and by what name.
-    pub data: u64,
-    /// As in the token; there is one of these for each connection, so it is kept small.
-    generation: u16,
-    /// It is a one-shot one, and its event was given.
-    spent: bool,
 }
 
 /// A token: 32 bits that no program uses by accident, then whether it is the hub's, the generation, the descriptor.
@@ -133,8 +114,7 @@ impl<S: Sys> Layer<S> {
     /// # Errors
     /// Those of epoll_ctl(2).
     pub fn epoll_ctl(&self, epoll_fd: Fd, op: c_int, fd: Fd, event: Option<epoll_event>) -> Result<()> {
-        let target = self.slots.get(fd);
-        if target == Slot::Private {
+        if self.slots.get(fd) == Slot::Private {
             return Err(Errno(libc::EBADF));
         }
         if let slot @ (Slot::Unknown | Slot::Plain) = self.slots.get(epoll_fd) {
@@ -146,11 +126,12 @@ impl<S: Sys> Layer<S> {
         };
         let inherited = epoll.inherited.load(Ordering::Relaxed);
         let hub = self.listener(fd).filter(|_| !inherited).and_then(|listener| self.hub_fd(&listener));
+        let target = self.slots.get(fd);
         // The lock is held across the call, which does not block: an event of the registration finds it here.
         let mut registered = epoll.registered.lock();
         let Some(event) = event.filter(|_| op != EPOLL_CTL_DEL) else {
             self.sys.epoll_ctl(epoll_fd, op, fd, event)?;
-            registered.remove(&fd);
+            registered.remove(fd, target);
             if let Some(hub) = hub {
                 let _ = self.set(epoll_fd, op, hub, None);
             }
@@ -177,11 +158,34 @@ impl<S: Sys> Layer<S> {
                 return Err(error);
             }
         }
-        registered.insert(
-            fd,
-            Registration { target, events: event.events, data: event.u64, generation: generation as u16, spent: false },
-        );
+        let registration = Registration {
+            target,
+            use_count: self.use_count(target).unwrap_or(0),
+            events: event.events,
+            data: event.u64,
+            generation: generation as u16,
+            spent: false,
+        };
+        // The kernel keeps the registration of a file that lives on under another number.
+        let lives = |other: &Registration| {
+            self.use_count(other.target) == Some(other.use_count) && self.any_number_of(other.target).is_some()
+        };
+        registered.insert(fd, registration, lives);
         Ok(())
+    }
+
+    /// Which use of its place `target` is, if it is in use.
+    fn use_count(&self, target: Slot) -> Option<u8> {
+        match target {
+            Slot::Conn(index) => self.conns.acquire(index).map(|conn| conn.use_count.load(Ordering::Relaxed)),
+            _ => Some(0),
+        }
+    }
+
+    /// A number that names `target`.
+    #[cold]
+    fn any_number_of(&self, target: Slot) -> Option<Fd> {
+        (0..=self.highest.load(Ordering::Relaxed)).find(|fd| self.slots.get(*fd) == target)
     }
 
     /// epoll_ctl(2) of the library's own. The program knows nothing of it and would not try again, and a registration that is
@@ -260,17 +264,17 @@ impl<S: Sys> Layer<S> {
     /// Looks behind one event of ours, with those that the kernel gave behind it. Returns what the program gets.
     #[inline(always)]
     fn see(&self, epoll: (Fd, &Epoll), token: Token, reported: u32, later: &[epoll_event]) -> Option<epoll_event> {
-        let registration = epoll.1.registered.lock().get(&token.fd).copied()?;
-        if u32::from(registration.generation) != token.generation {
-            return None;
-        }
+        let registration = epoll.1.registered.lock().find(token.fd, token.generation)?;
         let events = match registration.target {
             Slot::Conn(index) if registration.events & EPOLLONESHOT as u32 == 0 => {
                 if reported & READ_BITS == 0 {
                     reported
                 } else {
+                    let named = self.slots.get(token.fd) == registration.target;
+                    let fd = if named { Some(token.fd) } else { self.any_number_of(registration.target) };
+                    let behind = fd.map_or(Behind::Something, |fd| self.behind_conn(fd, index));
                     let edge = registration.events & EPOLLET as u32 != 0;
-                    filter(reported, self.behind_conn(token.fd, index).or_something_if(edge))
+                    filter(reported, behind.or_something_if(edge))
                 }
             }
             _ => self.see_other(epoll, token, &registration, reported, later),
@@ -305,7 +309,9 @@ impl<S: Sys> Layer<S> {
             }
             _ => self.filter_fd(token.fd, reported),
         };
-        let one_shot = registration.events & EPOLLONESHOT as u32 != 0;
+        // One that was made under a number which is another file's by now cannot be armed again, by nobody.
+        let one_shot =
+            registration.events & EPOLLONESHOT as u32 != 0 && self.slots.get(token.fd) == registration.target;
         let stands = !one_shot || self.settle_oneshot(epoll, token, events != 0);
         if stands { events } else { 0 }
     }
@@ -321,7 +327,7 @@ impl<S: Sys> Layer<S> {
         let hub = listener.as_ref().and_then(|listener| self.hub_fd(listener));
         // Held across the calls, which do not block: nobody arms it in between.
         let mut registered = epoll.registered.lock();
-        let current = registered.get_mut(&token.fd).filter(|r| u32::from(r.generation) == token.generation && !r.spent);
+        let current = registered.get_mut(token.fd).filter(|r| u32::from(r.generation) == token.generation && !r.spent);
         let Some(registration) = current else {
             drop(registered);
             if let Some(listener) = listener {
@@ -367,7 +373,7 @@ impl<S: Sys> Layer<S> {
 
     /// Looks once at what is registered with `epoll`.
     fn look_inside(&self, epoll: &Epoll, nesting: c_int) -> Behind {
-        let registered: Vec<(Fd, Registration)> = epoll.registered.lock().iter().map(|(fd, r)| (*fd, *r)).collect();
+        let registered: Vec<(Fd, Registration)> = epoll.registered.lock().latest().collect();
         let event = |(fd, r): &(Fd, Registration)| pollfd { fd: *fd, events: r.events as c_short, revents: 0 };
         let mut polls: Vec<pollfd> = registered.iter().map(event).collect();
         // A closed descriptor is POLLNVAL, no error.

@@ -12,11 +12,12 @@ use wsproto::Sender;
 use crate::Layer;
 use crate::bridge::Copied;
 use crate::conn::{Conn, Receive, Send};
-use crate::epoll::{Epoll, Registered};
+use crate::epoll::Epoll;
 use crate::hub::Hub;
 use crate::listen::Listener;
 use crate::lock::MutexGuard;
 use crate::owners::Owners;
+use crate::registered::Registered;
 use crate::slots::{Free, Ref};
 use crate::sys::Sys;
 

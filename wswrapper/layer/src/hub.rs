@@ -323,9 +323,14 @@ impl<S: Sys> Layer<S> {
         let Some(place) = waiting.map(|(_, pending)| &mut pending.fd).or(ready) else {
             return false;
         };
+        let watch = (*epoll).zip(watch);
+        if let Some((epoll, _)) = watch {
+            // It would outlive the number.
+            let _ = self.set(epoll, EPOLL_CTL_DEL, fd, None);
+        }
         self.slots.replace(fd, Slot::Unknown);
         *place = self.private(fd);
-        if let (Some(epoll), Some((key, events))) = (*epoll, watch) {
+        if let Some((epoll, (key, events))) = watch {
             let event = epoll_event { events, u64: key };
             let _ = self.set(epoll, EPOLL_CTL_ADD, *place, Some(event));
         }

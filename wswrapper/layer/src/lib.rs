@@ -44,6 +44,7 @@ pub mod queue;
 mod range;
 pub mod ready;
 mod recv;
+pub mod registered;
 mod scratch;
 mod send;
 pub mod slots;
