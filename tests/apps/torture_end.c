@@ -1,5 +1,6 @@
 /* The ways in which a connection ends, from either side. */
 #include "common.h"
+#include <dirent.h>
 
 static volatile sig_atomic_t pipes;
 static void count(int signal) { (void)signal; pipes++; }
@@ -165,6 +166,50 @@ static void nonblocking_close(int listener)
 	ask("0 gone");
 }
 
+static int descriptors(void)
+{
+	int count = 0;
+	DIR *dir = opendir("/proc/self/fd");
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+/* A client that is still reading when the server has closed, and sends what it sends all the while. */
+static void noisy_close(int listener)
+{
+	struct pollfd p = {.fd = listener, .events = POLLIN};
+	must(fcntl(listener, F_SETFL, O_NONBLOCK), "F_SETFL");
+	report("nobody there", poll(&p, 1, 20));
+	int before = descriptors();
+	for (int round = 0; round < 3; round++) {
+		size_t sent = 0;
+		ssize_t n;
+		ask("connect");
+		must(poll(&p, 1, -1), "poll");
+		int fd = must(accept(listener, NULL, NULL), "accept");
+		fill(large, sizeof large, 0);
+		must(fcntl(fd, F_SETFL, O_NONBLOCK), "F_SETFL");
+		while (sent < sizeof large && (n = write(fd, large + sent, sizeof large - sent)) > 0)
+			sent += n;
+		close(fd);
+		for (int i = 0; i < 3; i++) {
+			ask("%d ping", round);
+			await_client();
+			/* The first client's pings come while nobody looks. */
+			if (round > 0)
+				report("nobody there", poll(&p, 1, 20));
+		}
+		ask("%d expect %zu", round, sent);
+		ask("%d end", round);
+		ask("%d drop", round);
+		await_client();
+		report("nobody there", poll(&p, 1, 200));
+		say("descriptors: %d more", descriptors() - before);
+	}
+}
+
 static void leave(int listener, void (*how)(int))
 {
 	int fd = next_client(listener);
@@ -200,7 +245,8 @@ int main(int argc, char **argv)
 	static const struct scenario TABLE[] = {
 		{"shut-wr", shut_wr}, {"shut-rd", shut_rd}, {"shut-both", shut_both}, {"reset", reset},
 		{"peer-closed", peer_closed}, {"fin", fin}, {"large-close", large_close},
-		{"nonblocking-close", nonblocking_close}, {"exiting", exiting}, {"exiting-at-once", exiting_at_once},
+		{"nonblocking-close", nonblocking_close}, {"noisy-close", noisy_close},
+		{"exiting", exiting}, {"exiting-at-once", exiting_at_once},
 		{"again", again},
 	};
 	return argc == 3 ? play(argv, TABLE, COUNT(TABLE)) : 2;

@@ -302,6 +302,21 @@ impl Sys for Kernel {
         unsafe { call!(fcntl, fd, command, arg) }.map(|value| value as c_int)
     }
 
+    fn unsent(&self, fd: Fd) -> usize {
+        let mut value: c_int = 0;
+        // SAFETY: SIOCOUTQNSD writes an int.
+        let result = unsafe { call!(ioctl, fd, libc::SIOCOUTQNSD, &raw mut value) };
+        result.map_or(0, |_| usize::try_from(value).unwrap_or(0))
+    }
+
+    fn closes_its_own_way(&self, fd: Fd) -> bool {
+        let mut linger = libc::linger { l_onoff: 0, l_linger: 0 };
+        let mut len = mem::size_of::<libc::linger>() as socklen_t;
+        // SAFETY: the option is a linger, and `linger` is one.
+        let result = unsafe { call!(getsockopt, fd, libc::SOL_SOCKET, libc::SO_LINGER, &raw mut linger, &raw mut len) };
+        result.is_err() || linger.l_onoff != 0
+    }
+
     fn queued(&self, fd: Fd) -> Result<usize> {
         let mut value: c_int = 0;
         // SAFETY: FIONREAD writes an int.

@@ -172,7 +172,9 @@ impl<S: Sys> Layer<S> {
             {
                 if conn.fds.fetch_sub(1, Ordering::AcqRel) == 1 {
                     // The kernel's number still stands for the connection: this talks to the client.
-                    self.finish(&conn, fd);
+                    if self.finish(&conn, fd) {
+                        self.drain(fd);
+                    }
                     self.conns.release(index);
                 } else {
                     // Another thread may be looking at the connection under this number.
@@ -184,19 +186,24 @@ impl<S: Sys> Layer<S> {
         self.forget(fd);
     }
 
-    /// The connection's last number in this process is about to go.
-    pub(crate) fn finish(&self, conn: &Conn, fd: Fd) {
+    /// The connection's last number in this process is about to go. Returns whether its client has been told, and may be about to send
+    /// something.
+    pub(crate) fn finish(&self, conn: &Conn, fd: Fd) -> bool {
         let last = conn.send.lock().owners.take().is_none_or(|owners| owners.leave(&self.sys));
         let mut receive = conn.receive.lock();
-        if last && !receive.broken {
+        let told = last && !receive.broken;
+        let mut unread = None;
+        if told {
             // Bytes left in the queue would make the kernel reset the connection, and the client lose what we sent last.
-            self.payload_waits(conn, fd, &mut receive);
+            unread = self.payload_waits(conn, fd, &mut receive);
             self.say_close(conn, fd, NORMAL_CLOSURE, false);
         }
         // The parent of a forking server lets go of each connection: that is no end.
         if last {
             self.log_end(conn, &receive);
         }
+        // A client is to hear of payload that the program left unread, as without us.
+        told && unread != Some(true)
     }
 
     /// `new` names what `old` names.

@@ -104,7 +104,7 @@ impl<S: Sys> Layer<S> {
             let Some(conn) = self.conn(fd) else { continue };
             let free = conn.receive.try_lock().is_some() && conn.send.try_lock().is_some();
             if free && conn.fds.swap(0, Ordering::AcqRel) > 0 {
-                self.finish(&conn, fd);
+                let _ = self.finish(&conn, fd);
             }
         }
     }

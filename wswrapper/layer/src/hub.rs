@@ -1,4 +1,5 @@
-//! Opening handshakes in progress: what stands between a TCP connection and the program's `accept`.
+//! Opening handshakes in progress: what stands between a TCP connection and the program's `accept`. And closed connections whose last bytes
+//! are on their way.
 //!
 //! Invariant 1: the program sees only WebSockets. A connection that the kernel has accepted waits here until its client
 //! has asked for a WebSocket and the answer is out. The waiting calls of the program drive it; no thread does.
@@ -25,7 +26,7 @@ use crate::queue::Queue;
 use crate::slots::Slot;
 use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
 
-/// How many connections may be in their handshake; one more drops the oldest.
+/// How many connections may be in their handshake, or closed and not sent to the end; one more drops the oldest.
 pub const MAX_PENDING: usize = 1024;
 
 /// How long a refused client has to read why.
@@ -33,6 +34,13 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// How much a refused client may go on sending meanwhile.
 const LINGER_BYTES: usize = 1 << 20;
+
+/// How long a client that takes nothing of what was sent before a close is waited for. The kernel gives up as late on one that does not
+/// close its side (`tcp_fin_timeout`, tcp(7)).
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// How much it may go on sending meanwhile, and then once more for each time that it has taken some.
+const DRAIN_BYTES: usize = LINGER_BYTES;
 
 /// Connections accepted at one go, so that a flood of them cannot hold a call for ever.
 const BATCH: usize = 64;
@@ -109,6 +117,8 @@ enum Stage {
     Answering { reply: Vec<u8>, then: Then },
     /// The refusal is out; what the client still sends is dropped, since closing on it would take the reply back.
     Lingering { budget: usize },
+    /// The program has closed the connection, and the kernel has `unsent` bytes to send: see [`Layer::drain`].
+    Draining { budget: usize, unsent: usize },
 }
 
 enum Then {
@@ -306,7 +316,9 @@ impl<S: Sys> Layer<S> {
     /// Drops the handshake that has been pending longest. Returns whether there is one.
     fn drop_oldest(&self, hub: &mut Hub) -> bool {
         let Some((_, oldest)) = hub.pending.pop_first() else { return false };
-        self.refuse_line(&oldest.peer, "too many handshakes at once");
+        if !matches!(oldest.stage, Stage::Draining { .. }) {
+            self.refuse_line(&oldest.peer, "too many handshakes at once");
+        }
         self.close_private(oldest.fd);
         true
     }
@@ -367,11 +379,8 @@ impl<S: Sys> Layer<S> {
         let now = self.sys.now();
         let late: Vec<u64> = hub.pending.iter().filter(|(_, p)| p.deadline <= now).map(|(key, _)| *key).collect();
         for key in late {
-            if let Some(pending) = hub.pending.remove(&key) {
-                if matches!(pending.stage, Stage::Asking(_)) {
-                    self.refuse_line(&pending.peer, "no complete request within the handshake timeout");
-                }
-                self.close_private(pending.fd);
+            if let Some(pending) = hub.pending.remove(&key).and_then(|pending| self.expire(pending, now)) {
+                hub.pending.insert(key, pending);
             }
         }
         n == BATCH
@@ -382,7 +391,14 @@ impl<S: Sys> Layer<S> {
         let outcome = match pending.stage {
             Stage::Asking(handshake) => self.ask(pending.fd, &pending.peer, handshake),
             Stage::Answering { reply, then } => self.answer(pending.fd, reply, then),
-            Stage::Lingering { budget } => self.linger(pending.fd, budget),
+            Stage::Lingering { budget } => match self.drop_input(pending.fd, budget) {
+                Some(budget) => Outcome::Waiting(Stage::Lingering { budget }),
+                None => Outcome::Gone,
+            },
+            Stage::Draining { budget, unsent } => match self.drop_input(pending.fd, budget) {
+                Some(budget) => Outcome::Waiting(Stage::Draining { budget, unsent }),
+                None => Outcome::Gone,
+            },
         };
         match outcome {
             Outcome::Waiting(stage) => {
@@ -466,29 +482,80 @@ impl<S: Sys> Layer<S> {
             Then::HandOut(agreed) => Outcome::Ready(agreed),
             Then::Linger => {
                 let _ = self.sys.shutdown(fd, libc::SHUT_WR);
-                self.linger(fd, LINGER_BYTES)
+                match self.drop_input(fd, LINGER_BYTES) {
+                    Some(budget) => Outcome::Waiting(Stage::Lingering { budget }),
+                    None => Outcome::Gone,
+                }
             }
         }
     }
 
-    /// Drops what a refused client sends until it closes.
-    fn linger(&self, fd: Fd, mut budget: usize) -> Outcome {
+    /// Drops what a client sends. Returns what is left of the `budget`; `None` when that is used up, or the client is gone.
+    fn drop_input(&self, fd: Fd, mut budget: usize) -> Option<usize> {
         while budget > 0 {
-            match again(|| self.sys.discard(fd, budget.min(LINGER_BYTES))) {
-                Ok(0) => return Outcome::Gone,
-                Ok(n) => budget = budget.saturating_sub(n),
-                Err(Errno(libc::EAGAIN)) => return Outcome::Waiting(Stage::Lingering { budget }),
-                Err(_) => return Outcome::Gone,
+            match again(|| self.sys.discard(fd, budget)) {
+                Ok(n @ 1..) => budget = budget.saturating_sub(n),
+                Err(Errno(libc::EAGAIN)) => return Some(budget),
+                Ok(0) | Err(_) => return None,
             }
         }
-        Outcome::Gone
+        None
+    }
+
+    /// The last number of a connection, `fd`, is about to be closed, and everything is with the kernel.
+    ///
+    /// The kernel resets a closed connection over whatever its client sends, and then drops what it has not sent yet. A TCP client of
+    /// the program has no reason to send more; that of a WebSocket answers pings, and sends its own, while it is still reading. So the
+    /// socket stays open under a number of our own until the client has closed as well, and what it sends is dropped. It is driven like
+    /// a handshake, by the waits for a listener: a process that accepts nothing closes at once.
+    pub(crate) fn drain(&self, fd: Fd) {
+        if self.sys.unsent(fd) == 0 || self.sys.closes_its_own_way(fd) {
+            return;
+        }
+        // What only waited for more to go out with goes now.
+        let _ = self.sys.shutdown(fd, libc::SHUT_WR);
+        let unsent = self.sys.unsent(fd);
+        let Some(listener) = self.listeners.in_use().find(|listener| listener.hub.lock().accepts) else { return };
+        if unsent == 0 {
+            return;
+        }
+        let Ok(copy) = self.sys.fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) else { return };
+        let fd = self.private(copy);
+        let hub = &mut *listener.hub.lock();
+        if !hub.accepts {
+            // Closed meanwhile.
+            self.close_private(fd);
+            return;
+        }
+        let deadline = self.sys.now().saturating_add(DRAIN);
+        let stage = Stage::Draining { budget: DRAIN_BYTES, unsent };
+        self.watch(hub, Pending { fd, peer: PeerAddr::new(&[]), deadline, nonblock: 0, watched: false, stage });
+        self.arm(hub, 0);
+    }
+
+    /// The deadline of a connection has passed. Returns it if it has another one.
+    fn expire(&self, mut pending: Pending, now: Duration) -> Option<Pending> {
+        match pending.stage {
+            Stage::Asking(_) => self.refuse_line(&pending.peer, "no complete request within the handshake timeout"),
+            Stage::Draining { unsent: before, .. } => {
+                let unsent = self.sys.unsent(pending.fd);
+                if (1..before).contains(&unsent) {
+                    pending.stage = Stage::Draining { budget: DRAIN_BYTES, unsent };
+                    pending.deadline = now.saturating_add(DRAIN);
+                    return Some(pending);
+                }
+            }
+            Stage::Answering { .. } | Stage::Lingering { .. } => {}
+        }
+        self.close_private(pending.fd);
+        None
     }
 }
 
 impl Pending {
     fn interest(&self) -> u32 {
         match self.stage {
-            Stage::Asking(_) | Stage::Lingering { .. } => EPOLLIN as u32,
+            Stage::Asking(_) | Stage::Lingering { .. } | Stage::Draining { .. } => EPOLLIN as u32,
             Stage::Answering { .. } => EPOLLOUT as u32,
         }
     }

@@ -166,6 +166,10 @@ pub trait Sys: Sync {
     fn dup_to(&self, old: Fd, new: Fd, flags: Option<c_int>) -> Result<Fd>;
     /// fcntl(2) with an integer argument.
     fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int>;
+    /// ioctl(2) `SIOCOUTQNSD`: bytes in the send queue that have not been sent once; 0 where the kernel does not tell.
+    fn unsent(&self, fd: Fd) -> usize;
+    /// getsockopt(2) `SO_LINGER`: whether the program has said how its close is to be.
+    fn closes_its_own_way(&self, fd: Fd) -> bool;
     /// ioctl(2) `FIONREAD`: bytes in the receive queue.
     fn queued(&self, fd: Fd) -> Result<usize>;
     /// The local port of a TCP socket that listens; `None` for everything else (getsockopt(2) `SO_ACCEPTCONN`,

@@ -31,6 +31,10 @@ pub struct File {
     pub more: usize,
     /// Bytes in the send queue and their limit, for a test that is about them.
     pub queue: (usize, usize),
+    /// Bytes that the kernel has taken and not sent.
+    pub unsent: usize,
+    /// `SO_LINGER` is set.
+    pub lingers: bool,
     /// An error that the next receive reports.
     pub error: Option<c_int>,
     pub nonblocking: bool,
@@ -357,9 +361,13 @@ impl Sys for Script {
 
     fn fcntl(&self, fd: Fd, command: c_int, arg: c_int) -> Result<c_int> {
         if command == libc::F_DUPFD_CLOEXEC {
-            // No lower number is ever free; any is where a queue is asked.
-            self.state().file("dup", fd)?.messages.as_ref().ok_or(Errno(libc::EMFILE))?;
-            return Ok(self.add(File::default()));
+            // No lower number is ever free; any is where a queue is asked, or a connection that has yet to be sent.
+            let unsent = match self.state().file("dup", fd)? {
+                File { messages: Some(_), .. } => 0,
+                File { unsent: unsent @ 1.., .. } => *unsent,
+                _ => return Err(Errno(libc::EMFILE)),
+            };
+            return Ok(self.add(File { copy_of: Some(fd), unsent, ..File::default() }));
         }
         let mut state = self.state();
         let file = state.file("fcntl", fd)?;
@@ -371,6 +379,14 @@ impl Sys for Script {
             _ => {}
         }
         Ok(0)
+    }
+
+    fn unsent(&self, fd: Fd) -> usize {
+        self.state().file("unsent", fd).map_or(0, |file| file.unsent)
+    }
+
+    fn closes_its_own_way(&self, fd: Fd) -> bool {
+        self.with(fd, |file| file.lingers)
     }
 
     fn queued(&self, fd: Fd) -> Result<usize> {

@@ -2,6 +2,7 @@
 
 mod accepting;
 mod closing;
+mod draining;
 mod failing;
 mod kernel;
 mod leaving;
