@@ -268,6 +268,45 @@ fn a_quantum_without_room_leaves_its_last_character() {
 }
 
 #[test]
+fn short_messages_are_delivered_in_their_order_whatever_stands_between_them() {
+    let parts: [(u8, &[u8]); 14] = [
+        (0x82, b"a"),
+        (0x82, b""),
+        (0x82, &[b'b'; 125]),
+        (0x82, &[b'c'; 126]),
+        (0x89, b"ping"),
+        (0x82, b"d"),
+        (0x02, b"e"),
+        (0x00, b"f"),
+        (0x80, b"g"),
+        (0x82, b"h"),
+        (0x81, "\u{e9}".as_bytes()),
+        (0x82, b"\xff"),
+        (0x8a, b""),
+        (0x82, b"last"),
+    ];
+    let stream = parts.iter().flat_map(|(first, payload)| frame(*first, payload)).collect::<Vec<_>>();
+    let carried = parts.iter().filter(|(first, _)| first & 8 == 0).flat_map(|(_, payload)| payload.to_vec());
+    let expected = carried.collect::<Vec<_>>();
+    delivers(binary(&stream), &expected);
+    for room in 1..=expected.len() {
+        let mut receiver = Receiver::new(Dialect::Rfc6455, Encoding::Binary);
+        let (mut used, mut delivered) = (0, Vec::new());
+        while used < stream.len() {
+            let (mut input, mut out) = (stream[used..].to_vec(), vec![0; room]);
+            let step = receiver.receive(&mut input, &mut out);
+            assert!(step.produced == room || used + step.consumed == stream.len(), "room for {room}");
+            delivered.extend(&out[..step.produced]);
+            used += step.consumed;
+        }
+        assert_eq!((delivered, receiver.frame_len()), (expected.clone(), 4), "room for {room}");
+    }
+    fails(binary(&[frame(0x02, "begun"), frame(0x82, "x")].concat()), "begun", Violation::MessageInMessage, 1002);
+    let unmasked = [frame(0x82, "ok"), vec![0x82, 0x01, b'x', 0, 0, 0, 0, 0]].concat();
+    fails(binary(&unmasked), "ok", Violation::Unmasked, 1002);
+}
+
+#[test]
 fn overhead_is_exact_as_it_is_told() {
     let mut receiver = Receiver::new(Dialect::Rfc6455, Encoding::Binary);
     let mut stream = [frame(0x89, "ping"), frame(0x82, [5; 200])].concat();
