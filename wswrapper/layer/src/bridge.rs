@@ -143,7 +143,9 @@ impl<S: Sys> Layer<S> {
     /// Before system calls that we make, and the program does not, are forbidden.
     pub fn before_sandbox(&self) {
         for fd in 0..USUAL_FDS {
-            self.may_listen(fd);
+            if let Some(listener) = self.listener(fd) {
+                listener.blocks.store(!self.is_nonblocking(fd), Ordering::Relaxed);
+            }
         }
         self.sandboxed.store(true, Ordering::Relaxed);
         for fd in 0..=self.highest.load(Ordering::Relaxed) {

@@ -302,13 +302,18 @@ impl<S: Sys> Layer<S> {
     /// take the connection: the accept would wait for the next one, with everything locked.
     fn accept_one(&self, listener: Fd, flags: AcceptFlags) -> Result<(Fd, PeerAddr)> {
         let accept = || uninterrupted(|| self.sys.accept4(listener, libc::SOCK_CLOEXEC | flags.nonblock));
+        let look = || if self.is_readable(listener) { accept() } else { Err(Errno(libc::EAGAIN)) };
         if !flags.blocking {
             return accept();
+        }
+        if self.sandboxed.load(Ordering::Relaxed) {
+            // Which may forbid the lock.
+            return look();
         }
         if !self.sys.take_turn(listener) {
             return Err(Errno(libc::EAGAIN));
         }
-        let result = if self.is_readable(listener) { accept() } else { Err(Errno(libc::EAGAIN)) };
+        let result = look();
         self.sys.leave_turn(listener);
         result
     }
@@ -509,7 +514,8 @@ impl<S: Sys> Layer<S> {
     /// socket stays open under a number of our own until the client has closed as well, and what it sends is dropped. It is driven like
     /// a handshake, by the waits for a listener: a process that accepts nothing closes at once.
     pub(crate) fn drain(&self, fd: Fd) {
-        if self.sys.unsent(fd) == 0 || self.sys.closes_its_own_way(fd) {
+        let sandboxed = self.sandboxed.load(Ordering::Relaxed);
+        if sandboxed || self.sys.unsent(fd) == 0 || self.sys.closes_its_own_way(fd) {
             return;
         }
         // What only waited for more to go out with goes now.

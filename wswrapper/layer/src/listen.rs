@@ -21,6 +21,8 @@ pub struct Listener {
     pub fds: AtomicU32,
     /// The handshakes in progress.
     pub hub: Mutex<Hub>,
+    /// Whether it blocked when the program entered its sandbox.
+    pub blocks: AtomicBool,
     /// The socket, by its `SO_COOKIE`; 0 if that is not known.
     pub cookie: AtomicU64,
     /// A child that is spawned is to get the socket under a number of its own.
@@ -207,10 +209,12 @@ impl<S: Sys> Layer<S> {
         self.ensure_hub(&mut listener.hub.lock()).ok()
     }
 
-    /// How connections are taken from the kernel. Another process that has the listener may have changed whether it blocks.
+    /// How connections are taken from the kernel. Another process that has the listener may have changed whether it blocks; but in a
+    /// sandbox it is not asked.
     fn accept_flags(&self, fd: Fd, listener: &Listener) -> AcceptFlags {
+        let sandboxed = self.sandboxed.load(Ordering::Relaxed);
         AcceptFlags {
-            blocking: !self.is_nonblocking(fd),
+            blocking: if sandboxed { listener.blocks.load(Ordering::Relaxed) } else { !self.is_nonblocking(fd) },
             nonblock: if listener.nonblock_hint.load(Ordering::Relaxed) { SOCK_NONBLOCK } else { 0 },
         }
     }

@@ -314,6 +314,7 @@ impl Sys for Script {
     fn take_turn(&self, listener: Fd) -> bool {
         let state = &mut *self.state();
         let pid = state.pid;
+        state.calls.push(("take_turn", listener));
         *state.turns.entry(listener).or_insert(pid) == pid
     }
 

@@ -169,3 +169,24 @@ fn a_sandbox_sees_no_call_of_ours_in_a_wait() {
     assert_eq!(script.state().calls, []);
     assert!(layer.accepts(fresh), "accept tells that it listens");
 }
+
+#[test]
+fn a_sandbox_sees_no_call_at_an_accept_or_a_close_that_the_bare_ones_have_no_part_in() {
+    for (blocks, of_an_accept) in [(false, vec![]), (true, vec!["poll"])] {
+        let script = Script::new();
+        let layer = layer(&script, &[]);
+        let listener = script.listener(5901);
+        script.with(listener, |file| file.nonblocking = !blocks);
+        script.connect(listener, REQUEST.as_bytes());
+        layer.before_sandbox();
+        script.state().calls.clear();
+        let (fd, _) = layer.accept(listener, libc::SOCK_CLOEXEC).unwrap();
+        let calls: Vec<&str> = script.state().calls.iter().map(|call| call.0).collect();
+        assert_eq!(calls, [of_an_accept, vec!["accept", "recv", "discard", "send"]].concat());
+        script.with(fd, |file| (file.nonblocking, file.unsent) = (true, 1000));
+        script.state().calls.clear();
+        layer.close(fd).unwrap();
+        let calls: Vec<&str> = script.state().calls.iter().map(|call| call.0).collect();
+        assert_eq!(calls, ["recv", "send", "close"]);
+    }
+}
