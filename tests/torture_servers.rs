@@ -220,6 +220,7 @@ scenarios! { accepting, "torture_accept":
     the_listener_is_closed_amid_handshakes("closed-listener")
     the_listener_is_made_blocking_by_another_process("made-blocking")
     every_number_is_the_programs_to_take("taken-numbers")
+    who_waits_goes_on_waiting_when_the_listener_is_made_non_blocking("unblocked")
 }
 
 // Sixty-four processes on one listener; one-shot in a nested instance with worker threads; a daemon.

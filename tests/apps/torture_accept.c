@@ -243,6 +243,44 @@ static void made_blocking(int listener)
 	prove(must(accept(listener, NULL, NULL), "accept"), 1);
 }
 
+static pid_t waiter;
+
+static void *accept_one(void *unused)
+{
+	__atomic_store_n(&waiter, gettid(), __ATOMIC_SEQ_CST);
+	prove(must(accept(shared, NULL, NULL), "accept"), 0);
+	return unused;
+}
+
+/* Whether a thread sleeps, proc(5). */
+static int sleeps(pid_t thread)
+{
+	char path[64], state = 0;
+	sprintf(path, "/proc/self/task/%d/stat", thread);
+	FILE *stat = fopen(path, "r");
+	if (stat && fscanf(stat, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	if (stat)
+		fclose(stat);
+	return state == 'S';
+}
+
+/* Who waits in accept goes on waiting when the listener stops to block. */
+static void unblocked(int listener)
+{
+	pthread_t thread;
+	shared = listener;
+	pthread_create(&thread, NULL, accept_one, NULL);
+	while (!__atomic_load_n(&waiter, __ATOMIC_SEQ_CST) || !sleeps(waiter))
+		sched_yield();
+	must(fcntl(listener, F_SETFL, O_NONBLOCK), "F_SETFL");
+	ask("knock");
+	await_client();
+	ask("connect");
+	pthread_join(thread, NULL);
+	report("nobody there", accept(listener, NULL, NULL));
+}
+
 /* Numbers that the program never got are its own to take, whatever the library keeps there. */
 static void taken_numbers(int listener)
 {
@@ -279,7 +317,7 @@ int main(int argc, char **argv)
 		{"variants", variants}, {"timed", timed}, {"threads", threads}, {"prefork", prefork},
 		{"prefork-poll", prefork_poll}, {"duplicate", duplicate}, {"closing-all", closing_all},
 		{"closed-listener", closed_listener}, {"made-blocking", made_blocking},
-		{"taken-numbers", taken_numbers},
+		{"taken-numbers", taken_numbers}, {"unblocked", unblocked},
 	};
 	if (argc != 3)
 		return 2;

@@ -26,7 +26,8 @@ use crate::queue::Queue;
 use crate::slots::Slot;
 use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
 
-/// How many connections may be in their handshake, or closed and not sent to the end; one more drops the oldest.
+/// How many connections may be in their handshake, or closed and not sent to the end; one more drops the oldest of the latter, or else of
+/// the former.
 pub const MAX_PENDING: usize = 1024;
 
 /// How long a refused client has to read why.
@@ -318,13 +319,17 @@ impl<S: Sys> Layer<S> {
         result
     }
 
-    /// Drops the handshake that has been pending longest. Returns whether there is one.
+    /// Drops the connection that has been closed longest, or else the handshake that has been pending longest. Returns whether there is
+    /// one.
     fn drop_oldest(&self, hub: &mut Hub) -> bool {
-        let Some((_, oldest)) = hub.pending.pop_first() else { return false };
-        if !matches!(oldest.stage, Stage::Draining { .. }) {
-            self.refuse_line(&oldest.peer, "too many handshakes at once");
+        let closed = hub.pending.iter().find(|(_, pending)| matches!(pending.stage, Stage::Draining { .. }));
+        let Some((&key, _)) = closed.or_else(|| hub.pending.first_key_value()) else { return false };
+        if let Some(oldest) = hub.pending.remove(&key) {
+            if !matches!(oldest.stage, Stage::Draining { .. }) {
+                self.refuse_line(&oldest.peer, "too many handshakes at once");
+            }
+            self.close_private(oldest.fd);
         }
-        self.close_private(oldest.fd);
         true
     }
 

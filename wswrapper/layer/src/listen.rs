@@ -134,7 +134,7 @@ impl<S: Sys> Layer<S> {
         };
         let nonblock = flags & SOCK_NONBLOCK;
         listener.nonblock_hint.store(nonblock != 0, Ordering::Relaxed);
-        let (mut deadline, mut queued) = (None, true);
+        let (mut deadline, mut queued, mut blocking) = (None, true, None);
         loop {
             let hub_fd = {
                 let hub = &mut *listener.hub.lock();
@@ -144,7 +144,8 @@ impl<S: Sys> Layer<S> {
                     self.arm(hub, 0);
                     return self.hand_out(ready, flags);
                 }
-                if !taking.blocking {
+                // As it was when the call was made: who waits goes on waiting.
+                if !*blocking.get_or_insert(taking.blocking) {
                     return Err(Errno(libc::EAGAIN));
                 }
                 self.ensure_hub(hub)?

@@ -105,3 +105,16 @@ fn a_close_that_nothing_speaks_against_is_one() {
     layer.close(fd).unwrap();
     assert_eq!(kept(&script, fd), None);
 }
+
+#[test]
+fn handshakes_come_before_what_is_closed() {
+    let (script, layer, listener, fd) = sending(1000);
+    script.state().limit = 8;
+    let asking = script.connect(listener, b"GET ");
+    look(&layer, listener);
+    layer.close(fd).unwrap();
+    let kept = kept(&script, fd).unwrap();
+    let next = script.connect(listener, b"GET ");
+    look(&layer, listener);
+    assert!(script.is_open(asking) && script.is_open(next) && !script.is_open(kept));
+}
