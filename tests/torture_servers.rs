@@ -328,6 +328,7 @@ scenarios! { ending, "torture_end":
     no_byte_before_a_close_is_lost("large-close")
     no_byte_of_a_non_blocking_socket_is_lost("nonblocking-close")
     no_byte_is_lost_to_a_client_that_goes_on_sending("noisy-close")
+    no_byte_of_a_child_is_lost_to_such_a_client("noisy-child")
     exit_without_close("exiting")
     exit_at_once_without_close("exiting-at-once")
     twenty_connections_in_a_row("again")

@@ -210,6 +210,54 @@ static void noisy_close(int listener)
 	}
 }
 
+/* The same where a child serves the client, with or without the listener, and closes or ends. */
+static void noisy_child(int listener)
+{
+	struct pollfd p = {.fd = listener, .events = POLLIN};
+	must(fcntl(listener, F_SETFL, O_NONBLOCK), "F_SETFL");
+	for (int round = 0; round < 4; round++) {
+		int result[2], before;
+		size_t sent = 0;
+		ssize_t n;
+		ask("connect");
+		must(poll(&p, 1, -1), "poll");
+		int fd = must(accept(listener, NULL, NULL), "accept");
+		must(pipe(result), "pipe");
+		if (must(fork(), "fork") == 0) {
+			alarm(LIFETIME_SECONDS);
+			if (round & 1)
+				close(listener);
+			fill(large, sizeof large, 0);
+			must(fcntl(fd, F_SETFL, O_NONBLOCK), "F_SETFL");
+			while (sent < sizeof large && (n = write(fd, large + sent, sizeof large - sent)) > 0)
+				sent += n;
+			must(write(result[1], &sent, sizeof sent), "write");
+			if (round & 2)
+				exit(0);
+			close(fd);
+			_exit(0);
+		}
+		close(fd);
+		must(read(result[0], &sent, sizeof sent), "read");
+		must(wait(NULL), "wait");
+		close(result[0]);
+		close(result[1]);
+		report("nobody there", poll(&p, 1, 20));
+		before = descriptors();
+		for (int i = 0; i < 3; i++) {
+			ask("%d ping", round);
+			await_client();
+			report("nobody there", poll(&p, 1, 20));
+		}
+		ask("%d expect %zu", round, sent);
+		ask("%d end", round);
+		ask("%d drop", round);
+		await_client();
+		report("nobody there", poll(&p, 1, 200));
+		say("descriptors: %s", descriptors() <= before ? "no more" : "WRONG");
+	}
+}
+
 static void leave(int listener, void (*how)(int))
 {
 	int fd = next_client(listener);
@@ -246,6 +294,7 @@ int main(int argc, char **argv)
 		{"shut-wr", shut_wr}, {"shut-rd", shut_rd}, {"shut-both", shut_both}, {"reset", reset},
 		{"peer-closed", peer_closed}, {"fin", fin}, {"large-close", large_close},
 		{"nonblocking-close", nonblocking_close}, {"noisy-close", noisy_close},
+		{"noisy-child", noisy_child},
 		{"exiting", exiting}, {"exiting-at-once", exiting_at_once},
 		{"again", again},
 	};

@@ -79,6 +79,7 @@ impl<S: Sys> Layer<S> {
             self.dissolve(hub);
             hub.queue = queue;
         }
+        self.keep_one(guard.hubs.iter().filter_map(|(hub, _)| Some(hub.queue?.write)));
         for (_, epoll) in &guard.epolls {
             epoll.inherited.store(true, Ordering::Relaxed);
         }
@@ -103,8 +104,8 @@ impl<S: Sys> Layer<S> {
         for fd in 0..=self.highest.load(Ordering::Relaxed) {
             let Some(conn) = self.conn(fd) else { continue };
             let free = conn.receive.try_lock().is_some() && conn.send.try_lock().is_some();
-            if free && conn.fds.swap(0, Ordering::AcqRel) > 0 {
-                let _ = self.finish(&conn, fd);
+            if free && conn.fds.swap(0, Ordering::AcqRel) > 0 && self.finish(&conn, fd) {
+                self.drain_elsewhere(fd);
             }
         }
     }

@@ -221,6 +221,8 @@ impl<S: Sys> Layer<S> {
                 None => self.close_queue(queue),
             }
         }
+        let queues: Vec<_> = self.listeners.in_use().filter_map(|listener| listener.hub.lock().queue).collect();
+        self.keep_one(queues.iter().map(|queue| queue.write));
     }
 }
 

@@ -118,7 +118,7 @@ enum Stage {
     Answering { reply: Vec<u8>, then: Then },
     /// The refusal is out; what the client still sends is dropped, since closing on it would take the reply back.
     Lingering { budget: usize },
-    /// The program has closed the connection, and the kernel has `unsent` bytes to send: see [`Layer::drain`].
+    /// The program has closed the connection, and the kernel has `unsent` bytes to send: see [`crate::drain`].
     Draining { budget: usize, unsent: usize },
 }
 
@@ -512,36 +512,11 @@ impl<S: Sys> Layer<S> {
         None
     }
 
-    /// The last number of a connection, `fd`, is about to be closed, and everything is with the kernel.
-    ///
-    /// The kernel resets a closed connection over whatever its client sends, and then drops what it has not sent yet. A TCP client of
-    /// the program has no reason to send more; that of a WebSocket answers pings, and sends its own, while it is still reading. So the
-    /// socket stays open under a number of our own until the client has closed as well, and what it sends is dropped. It is driven like
-    /// a handshake, by the waits for a listener: a process that accepts nothing closes at once.
-    pub(crate) fn drain(&self, fd: Fd) {
-        let sandboxed = self.sandboxed.load(Ordering::Relaxed);
-        if sandboxed || self.sys.unsent(fd) == 0 || self.sys.closes_its_own_way(fd) {
-            return;
-        }
-        // What only waited for more to go out with goes now.
-        let _ = self.sys.shutdown(fd, libc::SHUT_WR);
-        let unsent = self.sys.unsent(fd);
-        let Some(listener) = self.listeners.in_use().find(|listener| listener.hub.lock().accepts) else { return };
-        if unsent == 0 {
-            return;
-        }
-        let Ok(copy) = self.sys.fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) else { return };
-        let fd = self.private(copy);
-        let hub = &mut *listener.hub.lock();
-        if !hub.accepts {
-            // Closed meanwhile.
-            self.close_private(fd);
-            return;
-        }
+    /// Puts a closed connection among the pending ones: see [`crate::drain`].
+    pub(crate) fn watch_closed(&self, hub: &mut Hub, fd: Fd, unsent: usize) {
         let deadline = self.sys.now().saturating_add(DRAIN);
         let stage = Stage::Draining { budget: DRAIN_BYTES, unsent };
         self.watch(hub, Pending { fd, peer: PeerAddr::new(&[]), deadline, nonblock: 0, watched: false, stage });
-        self.arm(hub, 0);
     }
 
     /// The deadline of a connection has passed. Returns it if it has another one.

@@ -23,6 +23,7 @@ pub mod bridge;
 pub mod bridged;
 pub mod config;
 pub mod conn;
+mod drain;
 mod earlier;
 pub mod epoll;
 mod fd;
@@ -82,6 +83,8 @@ pub struct Layer<S> {
     highest: AtomicI32,
     /// The process is in a sandbox, or about to enter one: no system call is made that the program's own does not ask for.
     sandboxed: AtomicBool,
+    /// The writing end of an inherited listener's queue, for connections that outlive their process; negative while there is none.
+    heir: AtomicI32,
     /// Copies of connections that vfork(2) children made.
     copies: lock::Mutex<Vec<bridge::Copied>>,
     /// The highest number that anything was ever known of.
@@ -106,6 +109,7 @@ impl<S: Sys> Layer<S> {
             told: Mutex::default(),
             highest: AtomicI32::new(-1),
             sandboxed: AtomicBool::new(false),
+            heir: AtomicI32::new(-1),
             copies: lock::Mutex::default(),
             top: AtomicI32::new(-1),
             magic,

@@ -172,10 +172,12 @@ impl<S: Sys> Layer<S> {
     /// Those of accept(2) other than `EAGAIN`.
     fn next_ready(&self, fd: Fd, hub: &mut Hub, queued: bool, flags: AcceptFlags) -> Result<Option<Ready>> {
         if !hub.is_ready() {
-            if queued && let Some(ready) = self.take_queued(hub)? {
-                return Ok(Some(ready));
+            if queued {
+                self.take_queued(hub)?;
             }
-            self.pump(fd, hub, flags)?;
+            if !hub.is_ready() {
+                self.pump(fd, hub, flags)?;
+            }
         }
         let ready = hub.take_ready();
         if ready.is_some() {

@@ -18,10 +18,12 @@
 //!
 //! A process that is woken by its own hub and accepts, as the workers of a server do, has no use for it. Where the queue cannot be made or is
 //! full, connections stay where they are, for this process to accept.
+//!
+//! A message of one byte is a connection that its process has closed, to be held open until all is sent: see `drain.rs`.
 
 use std::sync::atomic::Ordering;
 
-use libc::{F_DUPFD_CLOEXEC, F_GETFL, O_NONBLOCK, SOCK_NONBLOCK};
+use libc::{F_DUPFD_CLOEXEC, F_GETFL, MSG_DONTWAIT, MSG_PEEK, O_NONBLOCK, SOCK_NONBLOCK};
 use wsproto::{Accepted, Handover, Sender};
 
 use crate::Layer;
@@ -47,6 +49,9 @@ type Len = u16;
 
 /// Room for the longest message: the state, the address, two texts.
 const ROOM: usize = Handover::MAX + 28 + 2 * TEXT + 3 * size_of::<Len>();
+
+/// What comes with a connection that was closed.
+pub(crate) const CLOSED: [u8; 1] = [0];
 
 /// A message under construction.
 struct Message {
@@ -142,7 +147,9 @@ impl<S: Sys> Layer<S> {
 
     pub(crate) fn close_queue(&self, queue: Queue) {
         self.close_private(queue.read);
-        self.close_private(queue.write);
+        if queue.write != self.heir.load(Ordering::Relaxed) {
+            self.close_private(queue.write);
+        }
     }
 
     /// Puts what is ready into the queue, if there is one, as much as that takes.
@@ -177,38 +184,60 @@ impl<S: Sys> Layer<S> {
         again(|| self.sys.send_passing(queue.write, message.as_slice(), ready.fd))
     }
 
-    /// Whether a connection is in the queue.
-    pub(crate) fn queue_waits(&self, hub: &Hub) -> bool {
-        hub.queue.is_some_and(|queue| !self.sandboxed.load(Ordering::Relaxed) && self.is_readable(queue.read))
+    /// Whether a connection is in the queue. Takes those that were closed out of it.
+    pub(crate) fn queue_waits(&self, hub: &mut Hub) -> bool {
+        let Some(queue) = hub.queue.filter(|_| !self.sandboxed.load(Ordering::Relaxed)) else { return false };
+        while self.is_readable(queue.read) {
+            let mut start = [0; CLOSED.len() + 1];
+            match again(|| self.sys.recv(queue.read, &mut start, MSG_PEEK | MSG_DONTWAIT)) {
+                Ok(len) if len == CLOSED.len() => {}
+                Ok(_) => return true,
+                // Another process has been faster.
+                Err(_) => return false,
+            }
+            self.receive_queued(hub, queue);
+            if hub.is_ready() {
+                return true;
+            }
+        }
+        false
     }
 
-    /// Takes a connection out of the queue.
+    /// Takes a connection out of the queue, if one is there: it is ready then.
     ///
     /// # Errors
     /// `EMFILE` if one is there and there is no number for it: it stays there.
-    pub(crate) fn take_queued(&self, hub: &Hub) -> Result<Option<Ready>> {
-        let Some(queue) = hub.queue else { return Ok(None) };
-        while self.queue_waits(hub) {
+    pub(crate) fn take_queued(&self, hub: &mut Hub) -> Result<()> {
+        while self.queue_waits(hub) && !hub.is_ready() {
+            let Some(queue) = hub.queue else { break };
             // The kernel would drop a connection that gets no number.
             self.sys.close(self.sys.fcntl(queue.read, F_DUPFD_CLOEXEC, 0)?)?;
-            let mut bytes = [0; ROOM];
-            let Ok((len, fd)) = again(|| self.sys.receive_passed(queue.read, &mut bytes)) else {
-                // Another process has been faster.
-                return Ok(None);
-            };
-            let Some(fd) = fd else { continue };
-            match parse(bytes.get(..len).unwrap_or_default()) {
-                Some((peer, agreed)) if self.slots.replace(fd, Slot::Private).is_some() => {
-                    self.mark(fd);
-                    let flags = self.sys.fcntl(fd, F_GETFL, 0).unwrap_or(0);
-                    let nonblock = if flags & O_NONBLOCK != 0 { SOCK_NONBLOCK } else { 0 };
-                    return Ok(Some(Ready { fd, peer, agreed, nonblock, moved: false }));
-                }
-                // Of another build of the library, or beyond the numbers that can be tracked.
-                _ => drop(self.sys.close(fd)),
+            if !self.receive_queued(hub, queue) {
+                break;
             }
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// Takes what is first in the queue. Returns whether something was: another process may have been faster.
+    fn receive_queued(&self, hub: &mut Hub, queue: Queue) -> bool {
+        let mut bytes = [0; ROOM];
+        let Ok((len, fd)) = again(|| self.sys.receive_passed(queue.read, &mut bytes)) else { return false };
+        let Some(fd) = fd else { return true };
+        let message = bytes.get(..len).unwrap_or_default();
+        match parse(message) {
+            _ if message == CLOSED => self.adopt_closed(hub, fd),
+            Some((peer, agreed)) if self.slots.replace(fd, Slot::Private).is_some() => {
+                self.mark(fd);
+                let flags = self.sys.fcntl(fd, F_GETFL, 0).unwrap_or(0);
+                let nonblock = if flags & O_NONBLOCK != 0 { SOCK_NONBLOCK } else { 0 };
+                self.ready.fetch_add(1, Ordering::AcqRel);
+                hub.ready.push_back(Ready { fd, peer, agreed, nonblock, moved: false });
+            }
+            // Of another build of the library, or beyond the numbers that can be tracked.
+            _ => drop(self.sys.close(fd)),
+        }
+        true
     }
 
     /// The process ends: what is ready and not accepted is for the others. What is locked is left alone, as in

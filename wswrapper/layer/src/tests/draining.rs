@@ -1,10 +1,13 @@
 //! A connection that the program has closed while the kernel has bytes to send.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use libc::{POLLIN, pollfd};
 
 use super::*;
+use crate::slots::Slot;
+use crate::sys::Sys;
 use crate::wait::Limits;
 
 /// A program with one connection, on which `unsent` bytes are under way, and its listener.
@@ -12,10 +15,16 @@ fn sending(unsent: usize) -> (Script, Layer<Script>, Fd, Fd) {
     let script = Script::new();
     let layer = layer(&script, &[]);
     let listener = script.listener(5901);
+    let fd = next(&script, &layer, listener, unsent);
+    (script, layer, listener, fd)
+}
+
+/// A further one.
+fn next(script: &Script, layer: &Layer<Script>, listener: Fd, unsent: usize) -> Fd {
     script.connect(listener, REQUEST.as_bytes());
     let (fd, _) = layer.accept(listener, 0).unwrap();
     script.with(fd, |file| (file.nonblocking, file.unsent) = (true, unsent));
-    (script, layer, listener, fd)
+    fd
 }
 
 /// The number under which the socket `fd` is open in the end.
@@ -104,6 +113,68 @@ fn a_close_that_nothing_speaks_against_is_one() {
     layer.close(listener).unwrap();
     layer.close(fd).unwrap();
     assert_eq!(kept(&script, fd), None);
+}
+
+#[test]
+fn a_child_leaves_it_to_who_accepts() {
+    for (exits, keeps_listener) in [(false, true), (false, false), (true, true), (true, false)] {
+        let (script, layer, listener, fd) = sending(1000);
+        let child = self::layer(&script, &[]);
+        // What the child has of its parent: the queue's writing end, and the connection.
+        drop(layer.before_fork());
+        let queue = layer.listener(listener).unwrap().hub.lock().queue.unwrap();
+        child.keep_one(std::iter::once(queue.write));
+        let agreed = std::mem::take(&mut *layer.conn(fd).unwrap().receive.lock());
+        let conn = child.conns.allocate().unwrap();
+        *conn.receive.lock() = agreed;
+        conn.fds.store(1, Ordering::Relaxed);
+        child.slots().replace(fd, Slot::Conn(conn.keep()));
+        child.note(fd);
+        if keeps_listener {
+            assert!(child.wait_concerns(listener));
+        }
+        if exits {
+            child.at_exit();
+            // As the kernel does then.
+            script.close(fd).unwrap();
+        } else {
+            child.close(fd).unwrap();
+        }
+        assert!(!script.is_open(fd));
+        look(&layer, listener);
+        let kept =
+            script.state().files.iter().find(|(_, file)| file.unsent == 1000).map(|(number, _)| *number).unwrap();
+        script.arrive(kept, &frame(PING, b"ping"));
+        look(&layer, listener);
+        assert!(script.is_open(kept) && script.with(kept, |file| file.input.is_empty()));
+        script.with(kept, |file| file.fin = true);
+        look(&layer, listener);
+        assert!(!script.is_open(kept));
+    }
+}
+
+#[test]
+fn who_exits_leaves_it_to_the_children() {
+    let (script, layer, listener, _) = sending(0);
+    drop(layer.before_fork());
+    let fd = next(&script, &layer, listener, 1000);
+    let queue = layer.listener(listener).unwrap().hub.lock().queue.unwrap();
+    layer.at_exit();
+    assert!(script.state().calls.contains(&("send_passing", queue.write)));
+    assert!(script.is_open(fd));
+}
+
+#[test]
+fn a_child_keeps_one_queue_that_still_has_a_listener() {
+    let script = Script::new();
+    let layer = layer(&script, &[]);
+    let [first, second, third] = [(); 3].map(|()| layer.sys.queue_pair().unwrap().1);
+    layer.keep_one([first, second].into_iter());
+    layer.keep_one([second, first].into_iter());
+    layer.keep_one(std::iter::empty());
+    assert!([first, second].iter().all(|end| script.is_open(*end)));
+    layer.keep_one([second, third].into_iter());
+    assert!(!script.is_open(first) && script.is_open(second) && script.is_open(third));
 }
 
 #[test]

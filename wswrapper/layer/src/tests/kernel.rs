@@ -161,6 +161,10 @@ impl Sys for Script {
         if let Some(error) = file.error.take() {
             return Err(Errno(error));
         }
+        if let Some(messages) = &file.messages {
+            let (message, _) = messages.front().ok_or(Errno(EAGAIN))?;
+            return Ok(message.len().min(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         if file.input.is_empty() {
             if file.fin || file.shut_read {
                 return Ok(0);
