@@ -243,7 +243,7 @@ impl<S: Sys> Layer<S> {
             return Err(NotBridged::Busy);
         }
         let skip = receive.skip;
-        self.discard(conn, fd, &mut receive, skip).map_err(NotBridged::Failed)?;
+        self.discard(fd, &mut receive, skip).map_err(NotBridged::Failed)?;
         let numbers = self.numbers(conn.index(), fd);
         let (ours, companion) = self.pair_with_companion(fd, &receive, &send)?;
         let peer = self.sys.peer(fd);
@@ -351,7 +351,7 @@ impl<S: Sys> Layer<S> {
 /// The connection is another process's. Calls that are under way find out: under a number of this process's own they are for
 /// the pair's end; in a vfork(2) parent, whose numbers cannot be changed from here, the stream is over.
 fn retire(conn: &Conn, receive: &mut Receive, send: &mut Send, over: bool) {
-    conn.taken.fetch_add(1, Ordering::AcqRel);
+    receive.taken = receive.taken.wrapping_add(1);
     conn.take_answer();
     conn.set_unsent(false);
     // Neither Close nor a line in the log when the last number goes.

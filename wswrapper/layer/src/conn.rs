@@ -20,8 +20,6 @@ pub struct Conn {
     pub fds: AtomicU32,
     /// The way in.
     pub receive: Mutex<Receive>,
-    /// Counts what was taken from the kernel's queue: a peek from before is stale once it has changed.
-    pub taken: AtomicU32,
     /// The way out.
     pub send: Mutex<Send>,
     /// Counts the ends of [`Send::busy`]: what those wait for who want to send.
@@ -47,6 +45,8 @@ pub struct Receive {
     pub plain: bool,
     /// Bytes at the front of the kernel's queue that the decoder has already seen; none of them is payload.
     pub skip: usize,
+    /// Counts what was taken from the kernel's queue: a peek from before is stale once it has changed.
+    pub taken: u32,
     /// An error that a look at the queue took from the kernel; the next read reports it.
     pub error: Option<Errno>,
     /// The kernel reported an error: the connection is gone, and there is nobody to say Close to.
@@ -171,7 +171,6 @@ impl Default for Conn {
         Conn {
             fds: AtomicU32::new(0),
             receive: Mutex::default(),
-            taken: AtomicU32::new(0),
             send: Mutex::default(),
             idle: AtomicU32::new(0),
             use_count: AtomicU8::new(0),
@@ -193,6 +192,7 @@ impl Default for Receive {
             decoder: Receiver::new(Dialect::Rfc6455, Encoding::Binary),
             plain: true,
             skip: 0,
+            taken: 0,
             error: None,
             broken: false,
             ended: false,

@@ -129,7 +129,7 @@ impl<S: Sys> Layer<S> {
         let follows = used < n && !ended;
         if follows && used <= SKIP_MAX {
             receive.skip = used;
-        } else if self.discard(conn, fd, receive, used).is_err() {
+        } else if self.discard(fd, receive, used).is_err() {
             // What is in front has been seen, so a further look must not decode it: the read knows how to pass it over.
             return Some(true);
         }

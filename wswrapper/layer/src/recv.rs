@@ -14,7 +14,6 @@
 //! restarts are the kernel's business.
 
 use std::io::IoSliceMut;
-use std::sync::atomic::Ordering;
 
 use libc::c_int;
 
@@ -190,7 +189,7 @@ impl<S: Sys> Layer<S> {
             if !dry && (inside || receive.streams()) {
                 return self.take(conn, fd, receive, cursor, barren);
             }
-            (conn.taken.load(Ordering::Acquire), inside)
+            (receive.taken, inside)
         };
         if inside {
             return match wait.peek(&self.sys, fd, &mut [0], flags) {
@@ -219,7 +218,7 @@ impl<S: Sys> Layer<S> {
             Err(error) => return Step::Failed(error),
         };
         let receive = &mut *conn.receive.lock();
-        if conn.taken.load(Ordering::Acquire) != taken || !self.is_still(conn, fd) {
+        if receive.taken != taken || !self.is_still(conn, fd) {
             return Step::Stale;
         }
         self.decode(conn, fd, receive, input.get_mut(..n).unwrap_or_default(), cursor);

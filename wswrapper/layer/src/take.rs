@@ -1,7 +1,6 @@
 //! The ways bytes go from the kernel's queue into the program's buffers, none of which waits.
 
 use std::io::IoSliceMut;
-use std::sync::atomic::Ordering;
 
 use crate::Layer;
 use crate::again::{insist, is_passing};
@@ -55,7 +54,7 @@ impl<S: Sys> Layer<S> {
                 return Some(Err(error));
             }
         };
-        conn.taken.fetch_add(1, Ordering::AcqRel);
+        receive.taken = receive.taken.wrapping_add(1);
         let skip = receive.skip.min(n);
         receive.skip -= skip;
         let (from, behind) = block.get_mut(skip..n)?.split_at_mut((n - skip).min(payload.len()));
@@ -94,7 +93,7 @@ impl<S: Sys> Layer<S> {
             let small = rest <= cursor.left() && asked <= BLOCK;
             if !small && receive.skip > SKIP_MAX {
                 // A request that early payload followed.
-                if let Err(error) = self.discard(conn, fd, receive, receive.skip) {
+                if let Err(error) = self.discard(fd, receive, receive.skip) {
                     return Step::Failed(error);
                 }
             }
@@ -138,7 +137,7 @@ impl<S: Sys> Layer<S> {
             Err(Errno(libc::EAGAIN)) => return Some(Step::Dry),
             Err(error) => return Some(Step::Failed(error)),
         };
-        conn.taken.fetch_add(1, Ordering::AcqRel);
+        receive.taken = receive.taken.wrapping_add(1);
         let skip = receive.skip.min(n);
         receive.skip -= skip;
         feed(receive, buf.get_mut(skip..n).unwrap_or_default(), cursor);
@@ -184,7 +183,7 @@ impl<S: Sys> Layer<S> {
             Err(Errno(libc::EAGAIN)) => return Some(Step::Dry),
             Err(error) => return Some(Step::Failed(error)),
         };
-        conn.taken.fetch_add(1, Ordering::AcqRel);
+        receive.taken = receive.taken.wrapping_add(1);
         receive.skip = skip.saturating_sub(n);
         let mut got = n.saturating_sub(skip).min(payload);
         while got > 0 {
@@ -214,7 +213,7 @@ impl<S: Sys> Layer<S> {
         match self.sys.recv(fd, buf, libc::MSG_DONTWAIT) {
             Ok(0) => Some(Step::Ended),
             Ok(n) => {
-                conn.taken.fetch_add(1, Ordering::AcqRel);
+                receive.taken = receive.taken.wrapping_add(1);
                 receive.decoder.receive(buf.get_mut(..n).unwrap_or_default(), &mut []);
                 self.settle(conn, fd, receive);
                 None
@@ -261,7 +260,7 @@ impl<S: Sys> Layer<S> {
     ) {
         let skip = receive.skip;
         let used = feed(receive, input.get_mut(skip..).unwrap_or_default(), cursor);
-        let _ = self.discard(conn, fd, receive, skip + used);
+        let _ = self.discard(fd, receive, skip + used);
         self.settle(conn, fd, receive);
     }
 
@@ -270,12 +269,12 @@ impl<S: Sys> Layer<S> {
     /// # Errors
     /// Those of recv(2). They were peeked under the lock, so they are there, and nothing should go wrong; what stays there all
     /// the same is remembered as seen.
-    pub(crate) fn discard(&self, conn: &Conn, fd: Fd, receive: &mut Receive, len: usize) -> Result<()> {
+    pub(crate) fn discard(&self, fd: Fd, receive: &mut Receive, len: usize) -> Result<()> {
         receive.skip = 0;
         if len == 0 {
             return Ok(());
         }
-        conn.taken.fetch_add(1, Ordering::AcqRel);
+        receive.taken = receive.taken.wrapping_add(1);
         let taken = insist(|| self.sys.discard(fd, len));
         receive.skip = len.saturating_sub(taken.unwrap_or(0));
         taken.map(drop)
