@@ -143,7 +143,7 @@ impl<S: Sys> Layer<S> {
             let sink = sink.get_mut(..SMALL.min(len - done)).unwrap_or_default();
             let asked = sink.len();
             let nowait = if done > 0 { libc::MSG_DONTWAIT } else { 0 };
-            match self.fill(&conn, fd, &mut Cursor::new(&mut [IoSliceMut::new(sink)]), flags | nowait) {
+            match self.fill(&conn, fd, &mut Cursor::new(&mut [IoSliceMut::new(sink)]), flags | nowait, None) {
                 Ok(n) if n == asked => done += n,
                 Ok(n) => return Ok(done + n),
                 Err(_) if done > 0 => break,

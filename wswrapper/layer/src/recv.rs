@@ -22,6 +22,7 @@ use crate::again::is_passing;
 use crate::conn::Conn;
 use crate::iov::Cursor;
 use crate::scratch::SMALL;
+use crate::slots::Slot;
 use crate::sys::{Errno, Fd, Result, Sys};
 use crate::wait::PeekWait;
 
@@ -39,6 +40,18 @@ pub(crate) enum Step {
     Stale,
     /// As much without payload as a call passes over.
     Flooded,
+}
+
+/// What a read comes to that is not prepared for more than the rest of a short frame.
+pub(crate) enum Short {
+    /// That is what there was, or the call failed; and whether there may be more.
+    Done(Result<(usize, bool)>),
+    /// The last frame has been read to its end, and nothing is known of what follows; [`Receive::taken`].
+    ///
+    /// [`Receive::taken`]: crate::conn::Receive::taken
+    Boundary(u32),
+    /// Something else.
+    Other,
 }
 
 /// Steps without payload in one call, each of up to a large buffer, before a call that does not wait gives others their turn. What
@@ -62,11 +75,18 @@ impl<S: Sys> Layer<S> {
             && flags & !libc::MSG_DONTWAIT == 0
         {
             match self.take_short(&conn, fd, only) {
-                Some(Ok((delivered, false))) => return Ok(delivered),
-                Some(Ok((delivered, true))) => return self.receive_any(&conn, fd, bufs, flags, delivered),
-                Some(Err(Errno(libc::ENOTSOCK))) => return self.receive_elsewhere(fd, bufs, flags),
-                Some(Err(error)) => return Err(error),
-                None => {}
+                Short::Done(Ok((delivered, false))) => return Ok(delivered),
+                Short::Done(Ok((delivered, true))) => return self.receive_any(&conn, fd, bufs, flags, delivered),
+                Short::Done(Err(Errno(libc::ENOTSOCK))) => return self.receive_elsewhere(fd, bufs, flags),
+                Short::Done(Err(error)) => return Err(error),
+                Short::Boundary(taken) if !only.is_empty() => {
+                    let received = self.fill(&conn, fd, &mut Cursor::new(bufs), flags, Some(taken));
+                    return match received {
+                        Err(Errno(libc::ENOTSOCK)) => self.receive_elsewhere(fd, bufs, flags),
+                        received => received,
+                    };
+                }
+                Short::Boundary(_) | Short::Other => {}
             }
         }
         self.receive_any(&conn, fd, bufs, flags, 0)
@@ -93,7 +113,7 @@ impl<S: Sys> Layer<S> {
         let received = if flags & libc::MSG_PEEK != 0 {
             self.peek(conn, fd, cursor, flags)
         } else {
-            self.fill(conn, fd, cursor, flags)
+            self.fill(conn, fd, cursor, flags, None)
         };
         if received == Err(Errno(libc::ENOTSOCK)) {
             return self.receive_elsewhere(fd, bufs, flags);
@@ -124,22 +144,33 @@ impl<S: Sys> Layer<S> {
         })
     }
 
-    /// Reads until the buffers are full, or the kernel has no more and something was delivered.
-    pub(crate) fn fill(&self, conn: &Conn, fd: Fd, cursor: &mut Cursor<'_, '_>, flags: c_int) -> Result<usize> {
+    /// Reads until the buffers are full, or the kernel has no more and something was delivered. `boundary`: what [`Short::Boundary`]
+    /// has told.
+    pub(crate) fn fill(
+        &self,
+        conn: &Conn,
+        fd: Fd,
+        cursor: &mut Cursor<'_, '_>,
+        flags: c_int,
+        mut boundary: Option<u32>,
+    ) -> Result<usize> {
         let mut wait = PeekWait::default();
         let (mut dry, mut first, mut barren) = (false, true, 0);
         loop {
-            if !std::mem::take(&mut first) && !self.is_still(conn, fd) {
-                // Another thread has closed the number while we waited, and it may be another connection by now.
-                let error = conn.receive.lock().take_error().unwrap_or(Errno(libc::EBADF));
-                return if cursor.filled() == 0 { Err(error) } else { Ok(cursor.filled()) };
-            }
             let nowait = cursor.filled() > 0 && flags & libc::MSG_WAITALL == 0;
             let flags = if nowait { libc::MSG_DONTWAIT } else { flags & libc::MSG_DONTWAIT };
             if dry && cursor.filled() > 0 && flags & libc::MSG_DONTWAIT != 0 {
                 break;
             }
-            let step = self.step(conn, fd, cursor, flags, dry, (&mut wait, &mut barren));
+            if !std::mem::take(&mut first) && !self.is_still(conn, fd) {
+                // Another thread has closed the number while we waited, and it may be another connection by now.
+                let error = conn.receive.lock().take_error().unwrap_or(Errno(libc::EBADF));
+                return if cursor.filled() == 0 { Err(error) } else { Ok(cursor.filled()) };
+            }
+            let step = match boundary.take() {
+                Some(taken) => self.step_at_boundary(conn, fd, cursor, flags, taken, (&mut wait, &mut barren)),
+                None => self.step(conn, fd, cursor, flags, dry, (&mut wait, &mut barren)),
+            };
             dry = matches!(step, Step::Dry);
             match step {
                 Step::Dry | Step::Stale => {}
@@ -233,7 +264,7 @@ impl<S: Sys> Layer<S> {
     /// Whether `fd` still names the connection that it was found to be. Asked after a wait, under the lock of the direction that
     /// goes on: `leave` waits for that.
     pub(crate) fn is_still(&self, conn: &Conn, fd: Fd) -> bool {
-        self.conn(fd).is_some_and(|now| std::ptr::eq(&raw const *now, conn))
+        matches!(self.slots.get(fd), Slot::Conn(index) if self.conns.is_at(index, conn))
     }
 
     /// Whether the program's calls on `fd` do not wait.

@@ -188,6 +188,12 @@ impl<T: Recycle> Pool<T> {
         }
     }
 
+    /// Whether `object`, to which the caller has a reference, is the one at `index`.
+    #[inline(always)]
+    pub fn is_at(&self, index: u32, object: &T) -> bool {
+        self.entry(index).is_some_and(|entry| std::ptr::eq(&raw const entry.value, object))
+    }
+
     /// References to all objects in use.
     pub fn in_use(&self) -> impl Iterator<Item = Ref<'_, T>> {
         let used = self.free.lock().fresh;

@@ -6,7 +6,7 @@ use crate::Layer;
 use crate::again::{insist, is_passing};
 use crate::conn::{Conn, Receive};
 use crate::iov::{Cursor, PIECES};
-use crate::recv::{Step, is_flood};
+use crate::recv::{Short, Step, is_flood};
 use crate::scratch::{SMALL, Scratch};
 use crate::sys::{Errno, Fd, Result, Sys};
 
@@ -30,35 +30,38 @@ const SMALL_BLOCK: usize = 128;
 const PATIENT: u32 = 8;
 
 impl<S: Sys> Layer<S> {
-    /// Delivers the rest of a short frame, which is what a read mostly comes to behind a look at the queue, and tells whether there
-    /// may be more. `None` where there is no such rest; nothing was done then.
-    ///
-    /// # Errors
-    /// Those of recv(2) but `EAGAIN`.
+    /// Delivers the rest of a short frame, which is what a read mostly comes to behind a look at the queue. Nothing is done where there is
+    /// none.
     #[inline(always)]
-    pub(crate) fn take_short(&self, conn: &Conn, fd: Fd, buf: &mut [u8]) -> Option<Result<(usize, bool)>> {
+    pub(crate) fn take_short(&self, conn: &Conn, fd: Fd, buf: &mut [u8]) -> Short {
         let receive = &mut *conn.receive.lock();
         let rest = receive.decoder.verbatim();
-        if rest == 0 || rest > SMALL_BLOCK as u64 || receive.error.is_some() {
-            return None;
+        if receive.error.is_some() || rest > SMALL_BLOCK as u64 {
+            return Short::Other;
         }
-        let payload = buf.get_mut(..rest as usize)?;
-        let asked = payload.len() + receive.skip + NEXT_HEADER;
+        if rest == 0 {
+            let goes_on = receive.decoder.end().is_none() && !receive.streams();
+            return if goes_on { Short::Boundary(receive.taken) } else { Short::Other };
+        }
         let mut block = [0; SMALL_BLOCK];
-        let n = match self.sys.recv(fd, block.get_mut(..asked)?, libc::MSG_DONTWAIT) {
-            Ok(0) => return Some(Ok((0, false))),
+        let asked = rest as usize + receive.skip + NEXT_HEADER;
+        let (Some(payload), Some(room)) = (buf.get_mut(..rest as usize), block.get_mut(..asked)) else {
+            return Short::Other;
+        };
+        let n = match self.sys.recv(fd, room, libc::MSG_DONTWAIT) {
+            Ok(0) => return Short::Done(Ok((0, false))),
             Ok(n) => n,
-            Err(Errno(libc::EAGAIN)) => return None,
+            Err(Errno(libc::EAGAIN)) => return Short::Other,
             Err(error) => {
                 receive.broken |= !is_passing(error);
-                return Some(Err(error));
+                return Short::Done(Err(error));
             }
         };
         receive.taken = receive.taken.wrapping_add(1);
         let skip = receive.skip.min(n);
         receive.skip -= skip;
-        let (from, behind) = block.get_mut(skip..n)?.split_at_mut((n - skip).min(payload.len()));
-        let payload = payload.get_mut(..from.len())?;
+        let (from, behind) = block.get_mut(skip..n).unwrap_or_default().split_at_mut((n - skip).min(payload.len()));
+        let payload = payload.get_mut(..from.len()).unwrap_or_default();
         payload.copy_from_slice(from);
         let good = receive.decoder.receive_verbatim(payload);
         receive.bytes += good as u64;
@@ -66,7 +69,7 @@ impl<S: Sys> Layer<S> {
             receive.decoder.receive(behind, &mut []);
         }
         self.settle(conn, fd, receive);
-        (good > 0).then_some(Ok((good, n == asked && good < buf.len())))
+        if good > 0 { Short::Done(Ok((good, n == asked && good < buf.len()))) } else { Short::Other }
     }
 
     /// Delivers what the kernel has, without waiting.
@@ -289,7 +292,7 @@ fn feed(receive: &mut Receive, input: &mut [u8], cursor: &mut Cursor<'_, '_>) ->
         used += step.consumed;
         cursor.advance(step.produced);
         receive.bytes += step.produced as u64;
-        if step.produced == 0 {
+        if step.produced == 0 || used == input.len() {
             return used;
         }
     }
