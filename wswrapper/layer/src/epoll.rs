@@ -270,7 +270,7 @@ impl<S: Sys> Layer<S> {
                 if reported & READ_BITS == 0 {
                     reported
                 } else {
-                    let named = self.slots.get(token.fd) == registration.target;
+                    let named = self.slots.is_conn_at(token.fd, index);
                     let fd = if named { Some(token.fd) } else { self.any_number_of(registration.target) };
                     let behind = fd.map_or(Behind::Something, |fd| self.behind_conn(fd, index));
                     let edge = registration.events & EPOLLET as u32 != 0;

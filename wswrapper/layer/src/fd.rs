@@ -9,6 +9,7 @@ use libc::{F_DUPFD, c_int};
 
 use crate::Layer;
 use crate::conn::Conn;
+use crate::lock::{Mutex, MutexGuard};
 use crate::owners::Owners;
 use crate::slots::{Ref, Slot};
 use crate::sys::{Errno, Fd, Result, Sys};
@@ -30,6 +31,20 @@ impl<S: Sys> Layer<S> {
                 return Some(conn);
             }
         }
+    }
+
+    /// The connection at `index`, and a half of it under its lock, if that is still what `fd` names. As long as the lock is held the number
+    /// stays what it is, for [`Layer::leave`] waits: so this takes no reference, of which most calls would have little else.
+    #[inline(always)]
+    pub(crate) fn lock_half<'a, T: 'a>(
+        &'a self,
+        fd: Fd,
+        index: u32,
+        half: impl FnOnce(&'a Conn) -> &'a Mutex<T>,
+    ) -> Option<(&'a Conn, MutexGuard<'a, T>)> {
+        let conn = self.conns.unreferenced(index)?;
+        let guard = half(conn).lock();
+        self.slots.is_conn_at(fd, index).then_some((conn, guard))
     }
 
     /// Whether calls on `fd` that close or copy it are ours to serve.
@@ -177,8 +192,9 @@ impl<S: Sys> Layer<S> {
                     }
                     self.conns.release(index);
                 } else {
-                    // Another thread may be looking at the connection under this number.
+                    // Another thread may be in a call on the connection under this number.
                     drop(conn.receive.lock());
+                    drop(conn.send.lock());
                 }
             }
             return;

@@ -63,21 +63,17 @@ impl<S: Sys> Layer<S> {
     /// What is behind a report of input on `fd`, which was the connection at `index` when that was looked up.
     #[inline(always)]
     pub(crate) fn behind_conn(&self, fd: Fd, index: u32) -> Behind {
-        let Some(conn) = self.conns.acquire(index) else {
+        let Some((conn, mut receive)) = self.lock_half(fd, index, |conn| &conn.receive) else {
+            // Another thread has closed the number, and it may be something else by now.
             return Behind::Something;
         };
-        let receive = &mut *conn.receive.lock();
-        if self.slots.get(fd) != Slot::Conn(index) {
-            // Another thread has closed the number, and it may be something else by now; `leave` waits for this lock, so as long
-            // as we hold it the number stays what it is.
-            return Behind::Something;
-        }
-        self.flush(&conn, fd);
+        let receive = &mut *receive;
+        self.flush(conn, fd);
         let over = |receive: &Receive| receive.error.is_some() || receive.decoder.end().is_some();
         if over(receive) || receive.decoder.verbatim() > 0 {
             return Behind::Something;
         }
-        match self.payload_waits(&conn, fd, receive) {
+        match self.payload_waits(conn, fd, receive) {
             _ if over(receive) => Behind::Something,
             Some(true) => Behind::Something,
             Some(false) => Behind::Nothing,

@@ -22,7 +22,7 @@ use crate::again::is_passing;
 use crate::conn::Conn;
 use crate::iov::Cursor;
 use crate::scratch::SMALL;
-use crate::slots::Slot;
+use crate::slots::{Ref, Slot};
 use crate::sys::{Errno, Fd, Result, Sys};
 use crate::wait::PeekWait;
 
@@ -43,13 +43,11 @@ pub(crate) enum Step {
 }
 
 /// What a read comes to that is not prepared for more than the rest of a short frame.
-pub(crate) enum Short {
-    /// That is what there was, or the call failed; and whether there may be more.
-    Done(Result<(usize, bool)>),
-    /// The last frame has been read to its end, and nothing is known of what follows; [`Receive::taken`].
-    ///
-    /// [`Receive::taken`]: crate::conn::Receive::taken
-    Boundary(u32),
+pub(crate) enum Short<'a> {
+    /// That is what there was, or the call failed.
+    Done(Result<usize>),
+    /// So much was delivered of `conn`, and the call goes on; `boundary` as in [`Layer::fill`].
+    On { conn: Ref<'a, Conn>, delivered: usize, boundary: Option<u32> },
     /// Something else.
     Other,
 }
@@ -70,38 +68,31 @@ impl<S: Sys> Layer<S> {
     /// # Errors
     /// Those of recv(2); `EINVAL` for `MSG_OOB`, which no WebSocket carries.
     pub fn receive(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
-        let Some(conn) = self.conn(fd) else { return self.receive_plain(fd, bufs, flags) };
         if let [only] = &mut *bufs
             && flags & !libc::MSG_DONTWAIT == 0
         {
-            match self.take_short(&conn, fd, only) {
-                Short::Done(Ok((delivered, false))) => return Ok(delivered),
-                Short::Done(Ok((delivered, true))) => return self.receive_any(&conn, fd, bufs, flags, delivered),
-                Short::Done(Err(Errno(libc::ENOTSOCK))) => return self.receive_elsewhere(fd, bufs, flags),
-                Short::Done(Err(error)) => return Err(error),
-                Short::Boundary(taken) if !only.is_empty() => {
-                    let received = self.fill(&conn, fd, &mut Cursor::new(bufs), flags, Some(taken));
-                    return match received {
-                        Err(Errno(libc::ENOTSOCK)) => self.receive_elsewhere(fd, bufs, flags),
-                        received => received,
-                    };
+            let received = match self.take_short(fd, only) {
+                Short::Done(received) => Some(received),
+                Short::On { conn, delivered, boundary } => {
+                    let cursor = &mut Cursor::new(bufs);
+                    cursor.advance(delivered);
+                    Some(self.fill(&conn, fd, cursor, flags, boundary))
                 }
-                Short::Boundary(_) | Short::Other => {}
+                Short::Other => None,
+            };
+            match received {
+                Some(Err(Errno(libc::ENOTSOCK))) => return self.receive_elsewhere(fd, bufs, flags),
+                Some(received) => return received,
+                None => {}
             }
         }
-        self.receive_any(&conn, fd, bufs, flags, 0)
+        self.receive_any(fd, bufs, flags)
     }
 
-    /// [`Layer::receive`] of anything, behind the first `delivered` bytes.
+    /// [`Layer::receive`] of anything.
     #[inline(never)]
-    fn receive_any(
-        &self,
-        conn: &Conn,
-        fd: Fd,
-        bufs: &mut [IoSliceMut<'_>],
-        flags: c_int,
-        delivered: usize,
-    ) -> Result<usize> {
+    fn receive_any(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
+        let Some(conn) = &self.conn(fd) else { return self.receive_plain(fd, bufs, flags) };
         if flags & libc::MSG_OOB != 0 {
             return Err(Errno(libc::EINVAL));
         }
@@ -109,7 +100,6 @@ impl<S: Sys> Layer<S> {
             return self.sys.outside(|| self.sys.recv_vectored(fd, bufs, flags));
         }
         let cursor = &mut Cursor::new(bufs);
-        cursor.advance(delivered);
         let received = if flags & libc::MSG_PEEK != 0 {
             self.peek(conn, fd, cursor, flags)
         } else {
@@ -144,8 +134,10 @@ impl<S: Sys> Layer<S> {
         })
     }
 
-    /// Reads until the buffers are full, or the kernel has no more and something was delivered. `boundary`: what [`Short::Boundary`]
-    /// has told.
+    /// Reads until the buffers are full, or the kernel has no more and something was delivered. `boundary` is [`Receive::taken`] where
+    /// it is known that the last frame was read to its end, and nothing of what follows.
+    ///
+    /// [`Receive::taken`]: crate::conn::Receive::taken
     pub(crate) fn fill(
         &self,
         conn: &Conn,

@@ -19,6 +19,7 @@ use crate::conn::{Conn, Receive, Send};
 use crate::iov::{PIECES, tail, total};
 use crate::lock::MutexGuard;
 use crate::scratch::{SMALL, Scratch};
+use crate::slots::Slot;
 use crate::sys::{Errno, Fd, RESTART, Result, Sys};
 use crate::wait::Deadline;
 
@@ -49,34 +50,41 @@ impl<S: Sys> Layer<S> {
     /// Those of send(2); `EINVAL` for `MSG_OOB`, which no WebSocket carries; `ENOBUFS` for `MSG_ZEROCOPY`, on which
     /// programs fall back to a plain send.
     pub fn send(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
-        let Some(conn) = self.conn(fd) else { return self.send_plain(fd, bufs, flags) };
         if let [only] = bufs
             && flags & (libc::MSG_OOB | libc::MSG_ZEROCOPY) == 0
-            && let Some(sent) = self.send_short(&conn, fd, only, flags)
+            && let Some(sent) = self.send_short(fd, only, flags)
         {
             return sent;
         }
-        self.send_frames(&conn, fd, bufs, flags, None)
+        match self.conn(fd) {
+            Some(conn) => self.send_frames(&conn, fd, bufs, flags, None),
+            None => self.send_plain(fd, bufs, flags),
+        }
     }
 
     /// A message of one short frame that nothing goes in front of, as most are. `None` where it takes more; nothing was done then.
     ///
     /// It is copied behind its header: a plain send costs less than a vectored one.
     #[inline(always)]
-    fn send_short(&self, conn: &Conn, fd: Fd, bytes: &[u8], flags: c_int) -> Option<Result<usize>> {
+    fn send_short(&self, fd: Fd, bytes: &[u8], flags: c_int) -> Option<Result<usize>> {
+        let Slot::Conn(index) = self.slots.get(fd) else { return None };
         let mut frame = [0; SHORT_FRAME];
-        let mut send = conn.send.lock();
+        let (conn, mut send) = self.lock_half(fd, index, |conn| &conn.send)?;
         if send.busy.is_some() {
             return None;
         }
         let frame = send.encoder.short_frame(bytes, &mut frame)?;
         let sent = self.sys.send(fd, frame, flags | MSG_DONTWAIT);
         if sent != Ok(frame.len()) {
-            return Some(self.send_cut(conn, send, fd, bytes, flags, sent));
+            return Some(self.send_cut((conn, index), send, fd, bytes, flags, sent));
         }
         send.bytes += bytes.len() as u64;
         drop(send);
-        self.answer_late(conn, fd);
+        if conn.has_answer()
+            && let Some(conn) = self.conn(fd)
+        {
+            self.answer_late(&conn, fd);
+        }
         Some(Ok(bytes.len()))
     }
 
@@ -84,14 +92,16 @@ impl<S: Sys> Layer<S> {
     #[cold]
     #[inline(never)]
     fn send_cut<'a>(
-        &self,
-        conn: &'a Conn,
+        &'a self,
+        (conn, index): (&'a Conn, u32),
         mut send: MutexGuard<'a, Send>,
         fd: Fd,
         bytes: &[u8],
         flags: c_int,
         sent: Result<usize>,
     ) -> Result<usize> {
+        // For a wait, which is without the lock. There is no connection to refer to if another thread has just made the number void.
+        let Some(_referred) = self.conns.acquire(index) else { return Err(Errno(libc::EBADF)) };
         let (head, len) = send.encoder.transmit_head(bytes.len());
         let prepared = head.as_slice().len() + len;
         let reported = send.encoder.transmitted(sent.unwrap_or(0));

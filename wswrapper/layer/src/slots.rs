@@ -85,6 +85,12 @@ impl Slots {
         self.word(fd).is_some_and(|word| word.load(Ordering::Acquire) & 3 == 1)
     }
 
+    /// Whether `fd` is the wrapped connection at `index`.
+    #[inline(always)]
+    pub fn is_conn_at(self, fd: Fd, index: u32) -> bool {
+        self.word(fd).is_some_and(|word| word.load(Ordering::Acquire) == Slot::Conn(index).pack())
+    }
+
     /// Stores `slot` and returns what was there; `None` if the number is out of range.
     pub fn replace(self, fd: Fd, slot: Slot) -> Option<Slot> {
         self.word(fd).map(|word| Slot::unpack(word.swap(slot.pack(), Ordering::AcqRel)))
@@ -139,7 +145,7 @@ pub struct Ref<'a, T: Recycle> {
 
 /// An object that can be used again.
 pub trait Recycle: Default {
-    /// Drops what the object holds. Called when the last reference is gone.
+    /// Drops what the object holds, under each of its locks. Called when the last reference is gone.
     fn recycle(&self);
 }
 
@@ -179,6 +185,14 @@ impl<T: Recycle> Pool<T> {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |refs| (refs > 0).then_some(refs + 1))
             .ok()
             .map(|_| Ref { pool: self, entry })
+    }
+
+    /// The object at `index` without a reference, for who holds one of its locks meanwhile. It may be another one's before the lock is
+    /// taken, so whether a slot still names it is to be asked then; it is not reused as long as the lock is held, for
+    /// [`Recycle::recycle`] takes it too.
+    #[inline(always)]
+    pub fn unreferenced(&self, index: u32) -> Option<&T> {
+        self.entry(index).map(|entry| &entry.value)
     }
 
     /// Gives up the table's reference to `index`.

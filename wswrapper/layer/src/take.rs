@@ -8,6 +8,7 @@ use crate::conn::{Conn, Receive};
 use crate::iov::{Cursor, PIECES};
 use crate::recv::{Short, Step, is_flood};
 use crate::scratch::{SMALL, Scratch};
+use crate::slots::Slot;
 use crate::sys::{Errno, Fd, Result, Sys};
 
 /// Bytes that are no payload behind the end of a client's frame: the shortest header, RFC 6455 section 5.2.
@@ -33,15 +34,21 @@ impl<S: Sys> Layer<S> {
     /// Delivers the rest of a short frame, which is what a read mostly comes to behind a look at the queue. Nothing is done where there is
     /// none.
     #[inline(always)]
-    pub(crate) fn take_short(&self, conn: &Conn, fd: Fd, buf: &mut [u8]) -> Short {
-        let receive = &mut *conn.receive.lock();
+    pub(crate) fn take_short(&self, fd: Fd, buf: &mut [u8]) -> Short<'_> {
+        let Slot::Conn(index) = self.slots.get(fd) else { return Short::Other };
+        let Some((conn, mut receive)) = self.lock_half(fd, index, |conn| &conn.receive) else { return Short::Other };
+        let receive = &mut *receive;
+        let on = |delivered, boundary| match self.conns.acquire(index) {
+            Some(conn) => Short::On { conn, delivered, boundary },
+            None => Short::Other,
+        };
         let rest = receive.decoder.verbatim();
         if receive.error.is_some() || rest > SMALL_BLOCK as u64 {
             return Short::Other;
         }
         if rest == 0 {
-            let goes_on = receive.decoder.end().is_none() && !receive.streams();
-            return if goes_on { Short::Boundary(receive.taken) } else { Short::Other };
+            let between = receive.decoder.end().is_none() && !receive.streams() && !buf.is_empty();
+            return if between { on(0, Some(receive.taken)) } else { Short::Other };
         }
         let mut block = [0; SMALL_BLOCK];
         let asked = rest as usize + receive.skip + NEXT_HEADER;
@@ -49,7 +56,7 @@ impl<S: Sys> Layer<S> {
             return Short::Other;
         };
         let n = match self.sys.recv(fd, room, libc::MSG_DONTWAIT) {
-            Ok(0) => return Short::Done(Ok((0, false))),
+            Ok(0) => return Short::Done(Ok(0)),
             Ok(n) => n,
             Err(Errno(libc::EAGAIN)) => return Short::Other,
             Err(error) => {
@@ -69,7 +76,11 @@ impl<S: Sys> Layer<S> {
             receive.decoder.receive(behind, &mut []);
         }
         self.settle(conn, fd, receive);
-        if good > 0 { Short::Done(Ok((good, n == asked && good < buf.len()))) } else { Short::Other }
+        match good {
+            0 => Short::Other,
+            good if n == asked && good < buf.len() => on(good, None),
+            good => Short::Done(Ok(good)),
+        }
     }
 
     /// Delivers what the kernel has, without waiting.
