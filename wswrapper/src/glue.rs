@@ -157,11 +157,14 @@ pub mod watches {
 /// Runs a call of the layer on `fd`, in a section. On success errno is as it was before the call.
 #[inline(always)]
 pub fn call<T>(fd: Fd, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    let errno = errno();
-    let _section = Section::enter();
+    let section = Section::enter();
+    let errno = section.errno();
+    // SAFETY: it is this thread's, which ends after its calls.
+    let before = unsafe { errno.read() };
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => {
-            set_errno(errno);
+            // SAFETY: as above.
+            unsafe { errno.write(before) };
             Ok(value)
         }
         Ok(Err(error)) => Err(error),

@@ -12,7 +12,7 @@
 use std::arch::global_asm;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering, compiler_fence};
 
 use libc::{c_int, c_void, sighandler_t, siginfo_t, ucontext_t};
 use syscalls::{Sysno, syscall};
@@ -20,6 +20,7 @@ use wslayer::sys::{Errno, RESTART, Result};
 
 use crate::glue::LAYER;
 use crate::hooks::next_sigaction;
+use crate::thread::{self, Thread};
 
 /// Signal numbers, as the kernel has them, go from 1 to this.
 const SIGNALS: usize = 64;
@@ -56,20 +57,6 @@ static ACTIONS: [Action; SIGNALS + 1] =
     [const { Action { handler: AtomicUsize::new(0), flags: AtomicI32::new(0) } }; SIGNALS + 1];
 
 const KEPT_FLAGS: c_int = libc::SA_SIGINFO | libc::SA_RESETHAND;
-
-/// What a thread and its signal handlers share. They take turns, so relaxed order will do, but for the compiler's.
-struct Thread {
-    /// How deep in sections.
-    depth: AtomicU32,
-    /// Not 0: a signal was put off, and `mask` is what the end of the section restores.
-    deferred: AtomicU32,
-    mask: AtomicU64,
-}
-
-thread_local! {
-    static THREAD: Thread =
-        const { Thread { depth: AtomicU32::new(0), deferred: AtomicU32::new(0), mask: AtomicU64::new(0) } };
-}
 
 impl Thread {
     #[inline(always)]
@@ -109,10 +96,17 @@ impl Section {
     /// Begins a section.
     #[inline(always)]
     pub fn enter() -> Self {
-        THREAD.with(|thread| {
+        thread::with(|thread| {
             thread.enter();
             Section(thread)
         })
+    }
+
+    /// The thread's own errno(3).
+    #[inline(always)]
+    pub fn errno(&self) -> *mut c_int {
+        // SAFETY: as in `drop`.
+        unsafe { (*self.0).errno() }
     }
 }
 
@@ -128,7 +122,7 @@ impl Drop for Section {
 /// Runs `f`, which waits, outside all sections. The thread holds no lock. A handler may leave `f` by siglongjmp(3).
 #[inline(always)]
 pub fn outside<T>(f: impl FnOnce() -> T) -> T {
-    THREAD.with(|thread| {
+    thread::with(|thread| {
         let depth = thread.depth.load(Ordering::Relaxed);
         thread.set_depth(0);
         let result = f();
@@ -148,7 +142,7 @@ pub fn outside<T>(f: impl FnOnce() -> T) -> T {
 pub unsafe fn wait(number: Sysno, arguments: [usize; 4]) -> Result<usize> {
     let [a, b, c, d] = arguments;
     // SAFETY: the caller's promise; the flag lives as long as the thread.
-    let result = THREAD.with(|thread| unsafe { wswrap_wait(number as usize, a, b, c, d, thread.deferred.as_ptr()) });
+    let result = thread::with(|thread| unsafe { wswrap_wait(number as usize, a, b, c, d, thread.deferred.as_ptr()) });
     usize::try_from(result).map_err(|_| Errno(-result as c_int))
 }
 
@@ -245,7 +239,7 @@ fn set_mask(mask: u64) {
 
 /// What the kernel calls for each signal that the program handles.
 unsafe extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    let waits = THREAD.with(|thread| {
+    let waits = thread::with(|thread| {
         let waits = thread.depth.load(Ordering::Relaxed) != 0;
         if waits {
             // SAFETY: the kernel's own arguments.

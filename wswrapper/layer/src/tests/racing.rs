@@ -4,8 +4,11 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::kernel::File;
 use super::*;
-use crate::slots::{Pool, Recycle};
+use crate::conn::Conn;
+use crate::lock::Mutex;
+use crate::slots::{Pool, Recycle, Slot};
 
 const THREADS: usize = 3;
 
@@ -126,4 +129,33 @@ fn connections_come_and_go_under_calls_on_their_numbers() {
         }
     });
     assert_eq!(layer.conns.in_use().count(), 0);
+}
+
+#[test]
+fn a_number_stays_what_it_is_under_either_lock() {
+    fn closes_under<T>(half: impl Fn(&Conn) -> &Mutex<T>) {
+        let (script, layer, fd) = open(REQUEST);
+        let other = script.add(File::default());
+        layer.duplicated(fd, other);
+        let Slot::Conn(index) = layer.slots.get(fd) else { panic!("no connection") };
+        for fd in [other, fd] {
+            thread::scope(|scope| {
+                let (_, guard) = layer.lock_half(fd, index, &half).unwrap();
+                let closing = scope.spawn(|| layer.close(fd));
+                while layer.slots.is_conn_at(fd, index) {
+                    thread::yield_now();
+                }
+                for _ in 0..1000 {
+                    thread::yield_now();
+                    assert!(script.is_open(fd), "closed under who uses it");
+                }
+                drop(guard);
+                assert_eq!(closing.join().unwrap(), Ok(()));
+            });
+            // Who looked the connection up before has nothing.
+            assert!(layer.lock_half(fd, index, &half).is_none());
+        }
+    }
+    closes_under(|conn| &conn.receive);
+    closes_under(|conn| &conn.send);
 }
