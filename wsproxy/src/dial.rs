@@ -18,7 +18,7 @@ use crate::address::{AddressError, Target};
 use crate::handler::{Peer, Request};
 use crate::proxy_protocol::{self, Ends};
 use crate::resolve::resolve;
-use crate::socket::tune;
+use crate::socket::{shorten_queues, tune};
 use crate::stream::Stream;
 use crate::tls::TargetTls;
 
@@ -205,7 +205,9 @@ async fn attempt(addr: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStre
         nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind((source, 0).into())?;
     }
-    socket.connect(addr).await
+    let stream = socket.connect(addr).await?;
+    shorten_queues(&stream, stream.local_addr()?.ip(), addr.ip());
+    Ok(stream)
 }
 
 #[cfg(test)]
