@@ -134,17 +134,29 @@ fn what_a_client_said_before_its_reset_reaches_a_slow_target() {
     // The client reads nothing of what fills every buffer on the way to it.
     target.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     while target.write(&[0; 65536]).is_ok() {}
-    // More than the kernel takes for the target, and no more than it keeps for the proxy.
-    let words = Rng::new(11).bytes(MIB / 2);
-    client.send(&words);
-    let (reader, writer) = client.split();
-    wait::until("the client's bytes to be out", || (net::unacknowledged(reader.stream()) == 0).then_some(()));
+    // As much as all queues on the way to the target hold, the last of them that from which the proxy reads.
+    let (reader, mut writer) = client.split();
+    let (mut rng, mut words) = (Rng::new(11), Vec::new());
+    loop {
+        let chunk = rng.bytes(16384);
+        writer.send(&chunk);
+        let out =
+            wait::within(Duration::from_millis(500), || (net::unacknowledged(reader.stream()) == 0).then_some(()));
+        if out.is_none() {
+            break;
+        }
+        words.extend(chunk);
+    }
     drop((reader, writer));
-    // The proxy is done with it before the target begins to read.
-    process.await_descriptors(descriptors);
+    // A target that wants to be heard before it reads on, and is busy for longer than last words may take elsewhere.
+    target.set_write_timeout(Some(TIMEOUT)).unwrap();
+    target.write_all(&vec![0; 16 * MIB]).unwrap();
+    let given_up = wait::within(Duration::from_secs(6), || (process.descriptors() == descriptors).then_some(()));
+    assert!(given_up.is_none(), "the proxy did not wait");
     let mut got = vec![0; words.len()];
     target.read_exact(&mut got).unwrap();
     assert!(got == words, "the target got something else");
+    process.await_descriptors(descriptors);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::address::{AddressError, Target};
 use crate::handler::{Peer, Request};
 use crate::proxy_protocol::{self, Ends};
 use crate::resolve::resolve;
-use crate::socket::{shorten_queues, tune};
+use crate::socket::{shorten_send_queue, tune};
 use crate::stream::Stream;
 use crate::tls::TargetTls;
 
@@ -206,7 +206,7 @@ async fn attempt(addr: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStre
         socket.bind((source, 0).into())?;
     }
     let stream = socket.connect(addr).await?;
-    shorten_queues(&stream, stream.local_addr()?.ip(), addr.ip());
+    shorten_send_queue(&stream, stream.local_addr()?.ip(), addr.ip());
     Ok(stream)
 }
 

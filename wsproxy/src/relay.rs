@@ -28,8 +28,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long a Close may take to go out.
 const PARTING: Duration = Duration::from_secs(2);
 
-/// How long what the target said may take to reach a client that reads slowly: the kernel holds some MiB of it in front of the Close,
-/// and takes them back when the connection is closed on what the client says meanwhile.
+/// How long what a side said may take to reach the other when it has ended, where that reads slowly. The kernel holds some MiB of what the
+/// target said in front of the Close, and takes them back when the connection is closed on what the client says meanwhile.
 const DELIVERY: Duration = Duration::from_secs(60);
 
 thread_local! {
@@ -160,8 +160,14 @@ where
         }
         First::Down(Err(Fault::Read(error))) => (Cause::TargetError(error), INTERNAL_ERROR),
         First::Down(Err(Fault::Write(error))) => {
-            // It hears nothing more; what it had said before is here, and may have come since it was last looked for.
-            let _ = timeout(GRACE, poll_fn(|cx| up.poll(cx, client, target))).await;
+            // It hears nothing more; what it had said before is here, and the target may be slow to take it.
+            let said = poll_fn(|cx| {
+                let taken = up.poll(cx, client, target);
+                // One that waits for its own words to be taken reads nothing meanwhile.
+                let _ = drop_all(cx, target);
+                taken
+            });
+            let _ = unless_cut(&mut cut_off, timeout(DELIVERY, said)).await;
             (Cause::ClientError(error), NORMAL)
         }
         First::Silence => (Cause::ClientSilent, INTERNAL_ERROR),

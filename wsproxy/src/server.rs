@@ -16,7 +16,7 @@ use crate::handler::{Handler, Peer};
 use crate::lifecycle::Lifecycle;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::socket::{Accepted, Listener, shorten_queues, tune};
+use crate::socket::{Accepted, Listener, shorten_send_queue, tune};
 use crate::stream::Stream;
 use crate::tls::Tls;
 use crate::trust::Trusted;
@@ -152,7 +152,7 @@ async fn serve_tcp<H: Handler>(stream: TcpStream, peer: SocketAddr, shared: Arc<
     let plain = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
     let local = stream.local_addr().ok().map(plain);
     if let Some(local) = local {
-        shorten_queues(&stream, local.ip(), peer.ip());
+        shorten_send_queue(&stream, local.ip(), peer.ip());
     }
     serve(Box::new(stream), Peer::Inet(plain(peer)), local, shared).await;
 }
