@@ -1,19 +1,21 @@
 """A client of an echo service behind TLS: sends what it reads and writes what comes back: tls_echo.py PORT"""
 
-import socket
+import asyncio
 import ssl
 import sys
-import threading
 
-context = ssl.create_default_context()
-context.check_hostname = False
-context.verify_mode = ssl.CERT_NONE
-sent = sys.stdin.buffer.read()
-with context.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1])))) as connection:
-    sender = threading.Thread(target=connection.sendall, args=(sent,))
-    sender.start()
-    left = len(sent)
-    while left and (data := connection.recv(65536)):
-        sys.stdout.buffer.write(data)
-        left -= len(data)
-    sender.join()
+
+async def main():
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[1]), ssl=context)
+    sent = sys.stdin.buffer.read()
+    # Both ways at once, in one thread: two may not use one TLS connection.
+    writer.write(sent)
+    sys.stdout.buffer.write(await reader.readexactly(len(sent)))
+    writer.close()
+    await writer.wait_closed()
+
+
+asyncio.run(main())
