@@ -8,8 +8,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::client::TlsStream;
@@ -198,14 +199,28 @@ async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
 }
 
 async fn attempt(addr: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    tune(&socket)?;
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if addr.ip().to_canonical().is_loopback() {
+        // Whoever ends here is heard of, so that there is nothing to keep alive.
+        socket.set_tcp_nodelay(true)?;
+    } else {
+        tune(&socket)?;
+    }
     if let Some(source) = source {
         // The port is chosen when the target is known: one port serves for many targets (ip(7)).
         nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind((source, 0).into())?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
     }
-    let stream = socket.connect(addr).await?;
+    match socket.connect(&addr.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    // Within a host the connection is there by now: nothing to wait for, and no timer to set.
+    if stream.peer_addr().is_err() {
+        stream.writable().await?;
+        stream.take_error()?.map_or(Ok(()), Err)?;
+    }
     shorten_send_queue(&stream, stream.local_addr()?.ip(), addr.ip());
     Ok(stream)
 }

@@ -184,6 +184,8 @@ where
                 let _ = unless_cut(&mut cut_off, part_within(DELIVERY, client, close)).await;
                 part(client, close).await;
             }
+            // Nobody is there.
+            Cause::ClientError(_) => {}
             _ => part(client, close).await,
         }
     };
