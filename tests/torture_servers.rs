@@ -130,6 +130,8 @@ scenarios! { flags, "torture_flags":
     receive_timeout("rcvtimeo")
     send_timeout("sndtimeo")
     send_timeout_beside_another_writer("sndtimeo-beside")
+    peeking_at_a_large_record("peek-much")
+    reading_and_writing_nothing("nothing")
 }
 
 /// The one thing that is not as bare: urgent data has no place in a WebSocket.
@@ -140,6 +142,16 @@ fn urgent_data_is_refused() {
         let transcript = play(&mut server, wire, &mut Rng::new(1));
         assert_eq!(transcript.server, ["send: EINVAL", "recv: EINVAL", "write: 1", "done"]);
         assert_eq!(transcript.client, ["client 0: expected bytes"]);
+    }
+}
+
+/// Nor has an offset for the program's looks, since the library looks, too. The kernel has none either before Linux 6.10.
+#[test]
+fn an_offset_for_peeking_is_refused() {
+    for wire in Wire::WEBSOCKET {
+        let mut server = Server::start(Mode::of(wire), &mut command("torture_flags", &["peek-off"]));
+        let transcript = play(&mut server, wire, &mut Rng::new(1));
+        assert_eq!(transcript.server, ["SO_PEEK_OFF: EOPNOTSUPP", "peek: 10", "read: 10, right", "done"]);
     }
 }
 
@@ -221,6 +233,7 @@ scenarios! { accepting, "torture_accept":
     the_listener_is_made_blocking_by_another_process("made-blocking")
     every_number_is_the_programs_to_take("taken-numbers")
     who_waits_goes_on_waiting_when_the_listener_is_made_non_blocking("unblocked")
+    an_array_for_every_number("every-number")
 }
 
 // Sixty-four processes on one listener; one-shot in a nested instance with worker threads; a daemon.
@@ -325,6 +338,8 @@ scenarios! { ending, "torture_end":
     reset_by_the_client("reset")
     writing_to_a_client_that_is_gone("peer-closed")
     fin_of_the_client("fin")
+    a_client_that_ends_with_its_last_word("last-word")
+    shutdown_behind_the_clients("shut-last")
     no_byte_before_a_close_is_lost("large-close")
     no_byte_of_a_non_blocking_socket_is_lost("nonblocking-close")
     no_byte_is_lost_to_a_client_that_goes_on_sending("noisy-close")

@@ -311,6 +311,30 @@ static void taken_numbers(int listener)
 	say("waiting: %s", spent < 100000 ? "idle" : "WRONG");
 }
 
+/* An array with a place for every number that there may be, as old programs have it: nothing more goes into it. */
+static void every_number(int listener)
+{
+	static struct pollfd all[256];
+	struct rlimit limit;
+	must(getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
+	limit.rlim_cur = COUNT(all);
+	must(setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
+	for (size_t i = 0; i < COUNT(all); i++)
+		all[i] = (struct pollfd){.fd = -1, .revents = POLLHUP};
+	all[listener] = (struct pollfd){.fd = listener, .events = POLLIN};
+	ask("connect");
+	report("somebody there", poll(all, COUNT(all), -1));
+	int fd = must(accept(listener, NULL, NULL), "accept");
+	all[fd] = (struct pollfd){.fd = fd, .events = POLLIN | POLLOUT};
+	ask("0 send 1");
+	while (poll(all, COUNT(all), -1) != 1 || all[fd].revents != (POLLIN | POLLOUT))
+		sched_yield();
+	for (size_t i = 0; i < COUNT(all); i++)
+		if ((int)i != fd && all[i].revents)
+			say("%zu: %x", i, all[i].revents);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct scenario TABLE[] = {
@@ -318,6 +342,7 @@ int main(int argc, char **argv)
 		{"prefork-poll", prefork_poll}, {"duplicate", duplicate}, {"closing-all", closing_all},
 		{"closed-listener", closed_listener}, {"made-blocking", made_blocking},
 		{"taken-numbers", taken_numbers}, {"unblocked", unblocked},
+		{"every-number", every_number},
 	};
 	if (argc != 3)
 		return 2;

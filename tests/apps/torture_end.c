@@ -131,6 +131,52 @@ static void fin(int listener)
 	ask("0 end");
 }
 
+/* One that ends with its last word hears the answer to it: the server is told of the end when it has read all, not before. */
+static void last_word(int listener)
+{
+	char buffer[3000];
+	count_sigpipe();
+	for (int round = 0; round < 4; round++) {
+		int fd = next_client(listener);
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		ask("%d whole 200", round);
+		ask("%d close", round);
+		await_client();
+		if (round == 0)
+			say_read("read", fd, buffer, 200, 0);
+		else if (round == 1)
+			report("read", read(fd, buffer, sizeof buffer));
+		else
+			report("all", recv(fd, buffer, sizeof buffer, MSG_WAITALL));
+		if (round < 3) {
+			report("poll", poll(&p, 1, -1));
+			fill(buffer, 1000, 0);
+			write_full(fd, buffer, 1000);
+			ask("%d expect 1000", round);
+		}
+		say("SIGPIPE: %d", pipes);
+		if (round < 2)
+			read_rest(fd);
+		if (round == 2)
+			report("shutdown", shutdown(fd, SHUT_WR));
+		close(fd);
+		ask("%d end", round);
+	}
+}
+
+/* The other side is shut down already, and so the connection is over when ours is. */
+static void shut_last(int listener)
+{
+	for (int how = SHUT_WR; how <= SHUT_RDWR; how++) {
+		int fd = next_client(listener);
+		ask("%d fin", how - SHUT_WR);
+		read_rest(fd);
+		report("shutdown", shutdown(fd, how));
+		close(fd);
+		ask("%d end", how - SHUT_WR);
+	}
+}
+
 static char large[3 << 20];
 
 /* Nothing written before a close gets lost, whatever of no payload is unread. */
@@ -292,7 +338,7 @@ int main(int argc, char **argv)
 {
 	static const struct scenario TABLE[] = {
 		{"shut-wr", shut_wr}, {"shut-rd", shut_rd}, {"shut-both", shut_both}, {"reset", reset},
-		{"peer-closed", peer_closed}, {"fin", fin}, {"large-close", large_close},
+		{"peer-closed", peer_closed}, {"fin", fin}, {"last-word", last_word}, {"shut-last", shut_last}, {"large-close", large_close},
 		{"nonblocking-close", nonblocking_close}, {"noisy-close", noisy_close},
 		{"noisy-child", noisy_child},
 		{"exiting", exiting}, {"exiting-at-once", exiting_at_once},

@@ -1,5 +1,6 @@
 /* Flags of the receiving and sending calls, FIONREAD, O_NONBLOCK and the socket timeouts. */
 #include "common.h"
+#include <sys/syscall.h>
 
 static void peek(int listener)
 {
@@ -79,6 +80,55 @@ static void truncated(int listener)
 	report("count many", recv(fd, NULL, 1 << 20, MSG_PEEK | MSG_TRUNC));
 	report("count some", recv(fd, NULL, 30000, MSG_PEEK | MSG_TRUNC));
 	report("drop many", recv(fd, NULL, 1 << 20, MSG_TRUNC));
+	ask("0 send 4010");
+	report("drop when all is there", recv(fd, NULL, 4000, MSG_TRUNC | MSG_WAITALL));
+	report("the rest", recv(fd, buffer, 10, MSG_WAITALL));
+	say("%s", check(buffer, 10, 100 + 40000 + 4000));
+}
+
+/* Whoever peeks until a large record is complete. */
+static void peek_much(int listener)
+{
+	static char record[92000];
+	int fd = next_client(listener);
+	ask("0 whole %zu", sizeof record);
+	while (recv(fd, record, sizeof record, MSG_PEEK | MSG_DONTWAIT) < (ssize_t)sizeof record)
+		sched_yield();
+	say("peeked: %s", check(record, sizeof record, 0));
+	say_read("read", fd, record, sizeof record, 0);
+}
+
+static void peek_off(int listener)
+{
+	char buffer[10];
+	int zero = 0, fd = next_client(listener);
+	report("SO_PEEK_OFF", setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof zero));
+	ask("0 send 10");
+	await_bytes(fd, 10);
+	report("peek", recv(fd, buffer, 10, MSG_PEEK));
+	say_read("read", fd, buffer, 10, 0);
+}
+
+/* Nothing is there in no time. */
+static void nothing(int listener)
+{
+	char byte;
+	struct iovec iov[2] = {{&byte, 0}, {&byte, 0}};
+	int fd = next_client(listener);
+	for (int flags = 0; flags <= O_NONBLOCK; flags += O_NONBLOCK) {
+		must(fcntl(fd, F_SETFL, flags), "F_SETFL");
+		report("read", read(fd, &byte, 0));
+		report("readv", readv(fd, iov, 2));
+		report("readv of no buffer", readv(fd, NULL, 0));
+		report("preadv2", preadv2(fd, iov, 2, -1, 0));
+		report("SYS_read", syscall(SYS_read, fd, &byte, 0));
+		report("write", write(fd, &byte, 0));
+		report("writev", writev(fd, iov, 2));
+	}
+	ask("0 send 1");
+	await_bytes(fd, 1);
+	report("read", read(fd, &byte, 0));
+	report("read", read(fd, &byte, 1));
 }
 
 static void dontwait(int listener)
@@ -269,7 +319,7 @@ int main(int argc, char **argv)
 	static const struct scenario TABLE[] = {
 		{"peek", peek}, {"waitall", waitall}, {"trunc", truncated}, {"dontwait", dontwait}, {"oob", oob},
 		{"fionread", fionread}, {"nonblock", nonblock}, {"rcvtimeo", rcvtimeo}, {"sndtimeo", sndtimeo},
-		{"sndtimeo-beside", sndtimeo_beside},
+		{"sndtimeo-beside", sndtimeo_beside}, {"peek-much", peek_much}, {"nothing", nothing}, {"peek-off", peek_off},
 	};
 	return argc == 3 ? play(argv, TABLE, COUNT(TABLE)) : 2;
 }

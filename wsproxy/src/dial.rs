@@ -200,12 +200,7 @@ async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
 
 async fn attempt(addr: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    if addr.ip().to_canonical().is_loopback() {
-        // Whoever ends here is heard of, so that there is nothing to keep alive.
-        socket.set_tcp_nodelay(true)?;
-    } else {
-        tune(&socket)?;
-    }
+    tune(&socket)?;
     if let Some(source) = source {
         // The port is chosen when the target is known: one port serves for many targets (ip(7)).
         nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)?;

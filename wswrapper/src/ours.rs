@@ -94,12 +94,15 @@ pub unsafe extern "C" fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut sockl
     }))
 }
 
-/// read(2).
+/// read(2). Of nothing it waits for nothing, other than recv(2).
 ///
 /// # Safety
 /// As for read(2).
 #[inline(never)]
 pub unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
+    if len == 0 {
+        return 0;
+    }
     // SAFETY: the caller's promise.
     unsafe { recv(fd, buf, len, 0) }
 }
@@ -111,6 +114,8 @@ pub unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize
 #[inline(never)]
 pub unsafe extern "C" fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t {
     match usize::try_from(n) {
+        // SAFETY: the caller's promise.
+        Ok(n @ 0..=glue::MAX_IOV) if unsafe { glue::iov_len(iov, n) } == 0 => 0,
         // SAFETY: the caller's promise.
         Ok(n @ 0..=glue::MAX_IOV) => size(layer(fd, |layer| layer.receive(fd, unsafe { glue::bufs_mut(iov, n)? }, 0))),
         _ => fail(Errno(libc::EINVAL)) as ssize_t,

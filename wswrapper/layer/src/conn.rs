@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-use wsproto::{Dialect, Encoding, Receiver, Sender};
+use wsproto::{Dialect, Encoding, End, Receiver, Sender};
 
 use crate::hub::Agreed;
 use crate::lock::Mutex;
@@ -28,6 +28,9 @@ pub struct Conn {
     pub use_count: AtomicU8,
     flags: AtomicU8,
 }
+
+/// Close code of a server whose program closed the connection, RFC 6455 section 7.4.1.
+const NORMAL_CLOSURE: u16 = 1000;
 
 /// Frames from this size on are received without a look ahead.
 const LARGE_FRAME: u64 = 4096;
@@ -51,7 +54,9 @@ pub struct Receive {
     pub error: Option<Errno>,
     /// The kernel reported an error: the connection is gone, and there is nobody to say Close to.
     pub broken: bool,
-    /// Whether the end of the stream has been handed on to the sender and the kernel.
+    /// The program has been told of the end of the stream.
+    pub told: bool,
+    /// Whether the end of the stream has been handed on to the sender.
     pub ended: bool,
     /// A companion reads the connection, and the numbers in this process name its socket: see [`crate::bridge`].
     pub moved: bool,
@@ -155,6 +160,11 @@ impl Receive {
         Some(error)
     }
 
+    /// The code of Close when the program ends the connection: that of the answer, if the client has ended it before.
+    pub fn close_code(&self) -> u16 {
+        self.decoder.end().map_or(NORMAL_CLOSURE, End::reply_code)
+    }
+
     /// Whether the client sends large frames: then there is likely more than a small buffer holds.
     pub fn streams(&self) -> bool {
         self.decoder.frame_len() >= LARGE_FRAME
@@ -195,6 +205,7 @@ impl Default for Receive {
             taken: 0,
             error: None,
             broken: false,
+            told: false,
             ended: false,
             moved: false,
             bytes: 0,

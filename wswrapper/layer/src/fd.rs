@@ -14,9 +14,6 @@ use crate::owners::Owners;
 use crate::slots::{Ref, Slot};
 use crate::sys::{Errno, Fd, Result, Sys};
 
-/// Close code of a server whose program closed the connection, RFC 6455 section 7.4.1.
-const NORMAL_CLOSURE: u16 = 1000;
-
 impl<S: Sys> Layer<S> {
     /// The wrapped connection behind `fd`. One piece of code for all calls: it is in the cache when the next one comes.
     #[inline(never)]
@@ -153,7 +150,13 @@ impl<S: Sys> Layer<S> {
         if let (Some(conn), libc::SHUT_WR | libc::SHUT_RDWR) = (self.conn(fd), how)
             && !conn.send.lock().owners.as_ref().is_some_and(Owners::is_handed_over)
         {
-            self.say_close(&conn, fd, NORMAL_CLOSURE, true);
+            let code = conn.receive.lock().close_code();
+            self.say_close(&conn, fd, code, true);
+            return match self.sys.shutdown(fd, how) {
+                // Our side is shut down already, and the client may have ended its own since.
+                Err(Errno(libc::ENOTCONN)) if conn.send.lock().hung_up => Ok(()),
+                result => result,
+            };
         }
         self.sys.shutdown(fd, how)
     }
@@ -212,7 +215,7 @@ impl<S: Sys> Layer<S> {
         if told {
             // Bytes left in the queue would make the kernel reset the connection, and the client lose what we sent last.
             unread = self.payload_waits(conn, fd, &mut receive);
-            self.say_close(conn, fd, NORMAL_CLOSURE, false);
+            self.say_close(conn, fd, receive.close_code(), false);
         }
         // The parent of a forking server lets go of each connection: that is no end.
         if last {

@@ -23,6 +23,7 @@ pub mod bridge;
 pub mod bridged;
 pub mod config;
 pub mod conn;
+mod control;
 mod drain;
 mod earlier;
 pub mod epoll;

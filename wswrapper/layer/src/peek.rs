@@ -26,18 +26,9 @@ impl<S: Sys> Layer<S> {
         if receive.decoder.verbatim() >= queued as u64 {
             return Ok(queued);
         }
-        let queued = queued + receive.skip;
-        let mut small = [0; SMALL];
+        let (mut small, mut large) = ([0; SMALL], Vec::new());
         let mut scratch = Scratch::take(&mut small);
-        // The one allocation in a call: whoever asks how much there is has no fixed buffer either. Without memory, less
-        // than there is has to do.
-        let mut large = Vec::new();
-        let input: &mut [u8] = if queued > scratch.len() && large.try_reserve_exact(queued).is_ok() {
-            large.resize(queued, 0);
-            &mut large
-        } else {
-            &mut scratch
-        };
+        let input = room_for(queued + receive.skip, &mut scratch, &mut large);
         let Ok(n) = self.sys.recv(fd, input, libc::MSG_PEEK | libc::MSG_DONTWAIT) else {
             return Ok(0);
         };
@@ -88,7 +79,7 @@ impl<S: Sys> Layer<S> {
                     }
                     queued
                 } else if receive.decoder.end().is_some() {
-                    return Ok(0);
+                    break;
                 } else {
                     0
                 }
@@ -104,13 +95,17 @@ impl<S: Sys> Layer<S> {
                 Err(error) => return Err(error),
             }
         }
+        self.end_told(conn, fd);
+        Ok(0)
     }
 
     /// Decodes what the kernel has with a copy of the decoder. Returns how many encoded bytes that were.
     fn peek_payload(&self, fd: Fd, receive: &Receive, cursor: &mut Cursor<'_, '_>) -> Result<usize> {
-        let mut small = [0; SMALL];
-        let mut input = Scratch::take(&mut small);
-        let n = self.sys.recv(fd, &mut input, libc::MSG_PEEK | libc::MSG_DONTWAIT)?;
+        let (mut small, mut large) = ([0; SMALL], Vec::new());
+        let mut scratch = Scratch::take(&mut small);
+        let queued = if cursor.left() < scratch.len() / 2 { 0 } else { self.sys.queued(fd)? };
+        let input = room_for(queued, &mut scratch, &mut large);
+        let n = self.sys.recv(fd, input, libc::MSG_PEEK | libc::MSG_DONTWAIT)?;
         let (mut decoder, mut used) = (receive.decoder.clone(), receive.skip);
         loop {
             let step = decoder.receive(input.get_mut(used..n).unwrap_or_default(), cursor.room());
@@ -142,7 +137,7 @@ impl<S: Sys> Layer<S> {
         while done < len {
             let sink = sink.get_mut(..SMALL.min(len - done)).unwrap_or_default();
             let asked = sink.len();
-            let nowait = if done > 0 { libc::MSG_DONTWAIT } else { 0 };
+            let nowait = if done > 0 && flags & libc::MSG_WAITALL == 0 { libc::MSG_DONTWAIT } else { 0 };
             match self.fill(&conn, fd, &mut Cursor::new(&mut [IoSliceMut::new(sink)]), flags | nowait, None) {
                 Ok(n) if n == asked => done += n,
                 Ok(n) => return Ok(done + n),
@@ -152,4 +147,14 @@ impl<S: Sys> Layer<S> {
         }
         Ok(done)
     }
+}
+
+/// Room for a look at `queued` bytes: the one allocation in a call, for those who ask how much there is, or look at much. Without memory, less
+/// than there is has to do.
+fn room_for<'a>(queued: usize, scratch: &'a mut [u8], large: &'a mut Vec<u8>) -> &'a mut [u8] {
+    if queued > scratch.len() && large.try_reserve_exact(queued).is_ok() {
+        large.resize(queued, 0);
+        return large;
+    }
+    scratch
 }

@@ -49,17 +49,20 @@ impl<S: Sys> Layer<S> {
         if listeners == 0 {
             return self.poll_with_hubs(fds, 0, limits);
         }
+        // Places that are not used are left out: an array for every number that there may be has no room for a further one.
+        let used = fds.iter().filter(|poll| poll.fd >= 0).count();
         let mut many;
-        let len = fds.len() + listeners;
-        let work = match few.get_mut(..len) {
+        let work = match few.get_mut(..used + listeners) {
             Some(work) => work,
             None => {
-                many = vec![pollfd { fd: -1, events: 0, revents: 0 }; len];
+                many = vec![pollfd { fd: -1, events: 0, revents: 0 }; used + listeners];
                 &mut many
             }
         };
-        let (own, hubs) = work.split_at_mut(fds.len());
-        own.copy_from_slice(fds);
+        let (own, hubs) = work.split_at_mut(used);
+        for (own, poll) in own.iter_mut().zip(fds.iter().filter(|poll| poll.fd >= 0)) {
+            *own = *poll;
+        }
         let listening = fds.iter().filter(|poll| matches!(self.slots.get(poll.fd), Slot::Listener(_)));
         for (hub, poll) in hubs.iter_mut().zip(listening) {
             // Only who asks for connections is woken by handshakes.
@@ -69,8 +72,10 @@ impl<S: Sys> Layer<S> {
             }
         }
         let result = self.poll_with_hubs(work, listeners, limits);
-        for (poll, work) in fds.iter_mut().zip(work.iter()) {
-            poll.revents = work.revents;
+        let mut answers = work.iter();
+        for poll in fds.iter_mut() {
+            let answer = if poll.fd < 0 { None } else { answers.next() };
+            poll.revents = answer.map_or(0, |answer| answer.revents);
         }
         result
     }

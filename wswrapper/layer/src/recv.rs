@@ -186,6 +186,9 @@ impl<S: Sys> Layer<S> {
                 }
             }
         }
+        if cursor.filled() == 0 {
+            self.end_told(conn, fd);
+        }
         Ok(cursor.filled())
     }
 

@@ -12,7 +12,7 @@ interpose! { unsafe fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *
 } }
 
 interpose! { unsafe fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int => ws_setsockopt {
-    if options::is_set(level, name) && concerns(fd) { unsafe { options::low_water(value, len) } }
+    if options::is_set(level, name) && concerns(fd) { unsafe { options::set(name, value, len) } }
     else { leaving::setsockopt(fd, level, unsafe { setsockopt.next()(fd, level, name, value, len) }) }
 } }
 

@@ -36,6 +36,8 @@ fn rwf(flags: c_int) -> Result<c_int, Errno> {
 #[inline(never)]
 pub unsafe extern "C" fn preadv2(fd: c_int, iov: *const iovec, n: c_int, flags: c_int) -> ssize_t {
     match (usize::try_from(n), rwf(flags)) {
+        // SAFETY: the caller's promise.
+        (Ok(n @ 0..=glue::MAX_IOV), Ok(_)) if unsafe { glue::iov_len(iov, n) } == 0 => 0,
         (Ok(n @ 0..=glue::MAX_IOV), Ok(flags)) => {
             // SAFETY: the caller's promise.
             size(layer(fd, |layer| layer.receive(fd, unsafe { glue::bufs_mut(iov, n)? }, flags)))

@@ -14,7 +14,7 @@ pub fn is_asked(level: c_int, name: c_int) -> bool {
 /// Whether an option is such a one to be set.
 #[inline(always)]
 pub fn is_set(level: c_int, name: c_int) -> bool {
-    level == libc::SOL_SOCKET && name == libc::SO_RCVLOWAT
+    level == libc::SOL_SOCKET && matches!(name, libc::SO_RCVLOWAT | libc::SO_PEEK_OFF)
 }
 
 /// getsockopt(2) `SO_ERROR`: what a look of ours took from the kernel, else what the kernel says.
@@ -37,14 +37,16 @@ pub unsafe fn error(fd: c_int, value: *mut c_void, len: *mut socklen_t, real: im
     result
 }
 
-/// setsockopt(2) `SO_RCVLOWAT`: valid, and of no effect. The kernel would count bytes of frames, and keep a ping, a Close or a
-/// request from us that is shorter.
+/// setsockopt(2) of such an option. `SO_RCVLOWAT` is valid, and of no effect: the kernel would count bytes of frames, and keep a ping, a
+/// Close or a request from us that is shorter. `SO_PEEK_OFF` is refused as by a kernel that has it for no TCP socket: it would move our own
+/// looks.
 ///
 /// # Safety
 /// As for setsockopt(2).
 #[inline(never)]
-pub unsafe fn low_water(value: *const c_void, len: socklen_t) -> c_int {
+pub unsafe fn set(name: c_int, value: *const c_void, len: socklen_t) -> c_int {
     match len as usize {
+        _ if name == libc::SO_PEEK_OFF => glue::fail(wslayer::sys::Errno(libc::EOPNOTSUPP)),
         0..4 => glue::fail(wslayer::sys::Errno(libc::EINVAL)),
         _ if value.is_null() => glue::fail(wslayer::sys::Errno(libc::EFAULT)),
         _ => 0,
