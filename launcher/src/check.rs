@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::cli::Config;
 use crate::elf::{self, Symbols};
+use crate::env::Around;
 use crate::failure::{Failure, shown};
-use crate::instead::instead;
 use crate::library::{self, Library};
 use crate::loader::{self, Listing};
 use crate::program::{self, Program};
@@ -78,8 +78,8 @@ fn describe(config: &Config, library: &Library, text: &mut String) -> Result<(),
         let _ = writeln!(text, "{key}: {what}");
     };
     let var = |name| std::env::var(name).unwrap_or_default();
-    let path = program::find(&config.program, std::env::var_os("PATH").as_deref())?;
-    let program = program::check(&path, &library.elf, &instead(&config.ports))?;
+    let changes = crate::changes(config, library)?;
+    let (_, program) = program::check(config, Around::with(&changes), &library.elf)?;
     for script in &program.scripts {
         say("script", &shown(script));
     }

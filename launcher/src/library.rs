@@ -143,6 +143,14 @@ impl Library {
     }
 }
 
+/// Whether `preload`, a value of `LD_PRELOAD`, has the library.
+pub fn is_in(preload: &OsStr) -> bool {
+    preload
+        .as_bytes()
+        .split(|b| b" :".contains(b))
+        .any(|name| Path::new(OsStr::from_bytes(name)).file_name() == Some(OsStr::new(NAME)))
+}
+
 /// Can `dir` stand in `LD_PRELOAD`? ld.so(8) splits the list at spaces and colons, which cannot be escaped, and expands
 /// `$ORIGIN`, `$LIB` and `$PLATFORM`.
 fn loader_takes(dir: &Path) -> bool {
@@ -187,6 +195,8 @@ mod tests {
         assert_eq!(value(Some("a.so:/opt/ws/libwswrapper.so")), "/opt/ws/libwswrapper.so:a.so");
         assert_eq!(value(Some("/old/libwswrapper.so: :a.so")), "/opt/ws/libwswrapper.so:a.so");
         assert_eq!(value(Some("a.so:/x/libasan.so.8")), "/x/libasan.so.8:/opt/ws/libwswrapper.so:a.so");
+        assert!(is_in(OsStr::new(&value(Some("a.so:/x/libasan.so.8")))));
+        assert!(!is_in(OsStr::new("a.so:/libwswrapper.so.d/b.so")) && !is_in(OsStr::new("")));
     }
 
     #[test]

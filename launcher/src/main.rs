@@ -11,6 +11,7 @@
 mod check;
 mod cli;
 mod elf;
+mod env;
 mod failure;
 mod instead;
 mod library;
@@ -25,6 +26,7 @@ mod watch;
 use std::ffi::OsString;
 use std::io::Write;
 
+use env::Around;
 use failure::{Failure, shown};
 
 /// The C entry point. Rust's own would ignore SIGPIPE and open closed standard descriptors first, and the program
@@ -69,14 +71,12 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn start(config: cli::Config) -> Result<i32, Failure> {
     let library = library::Library::find()?;
-    let path = program::find(&config.program, std::env::var_os("PATH").as_deref())?;
-    let program = program::check(&path, &library.elf, &instead::instead(&config.ports))?;
+    let changes = changes(&config, &library)?;
+    let (path, program) = program::check(&config, Around::with(&changes), &library.elf)?;
     let var = |name| std::env::var(name).unwrap_or_default();
     if let Some(hint) = program.elf.and_then(|elf| sanitizer::hint(&elf, &var("LD_PRELOAD"), &var("ASAN_OPTIONS"))) {
         tell(&format!("{}: {hint}", shown(&program.path)));
     }
-    let mut changes = config.environment();
-    changes.push(("LD_PRELOAD", library.preload(std::env::var_os("LD_PRELOAD").as_deref())?));
     if config.is_verbose() {
         watch::start(&config);
     }
@@ -84,6 +84,13 @@ fn start(config: cli::Config) -> Result<i32, Failure> {
     argv.extend(config.args);
     let error = sys::exec(&path, &argv, &changes);
     Err(program::not_started(&path, &error))
+}
+
+/// What the program finds changed in its environment.
+fn changes(config: &cli::Config, library: &library::Library) -> Result<Vec<(&'static str, OsString)>, Failure> {
+    let mut changes = config.environment();
+    changes.push(("LD_PRELOAD", library.preload(std::env::var_os("LD_PRELOAD").as_deref())?));
+    Ok(changes)
 }
 
 /// One line on standard error. With that closed there is nobody left to tell.

@@ -3,16 +3,19 @@
 //! A program that cannot load it would run all the same, with its port open and unwrapped: ld.so says little or nothing.
 //! What cannot be read cannot be judged, and is left to the kernel and the loader.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::cli::Config;
 use crate::elf::{self, Elf, Libc};
+use crate::env::{self, Around, Command, Nothing};
 use crate::failure::{Failure, shown};
+use crate::instead::instead;
 use crate::script::{self, Script};
-use crate::{secure, sys};
+use crate::{library, secure, sys};
 
 /// What glibc searches when `PATH` is not set (confstr(3), `_CS_PATH`).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -31,17 +34,18 @@ pub struct Program {
     pub elf: Option<Elf>,
 }
 
-/// The file that `name` stands for: a name with a slash is a path, any other is looked up in `path`.
-pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
+/// The file that `name` stands for: a name with a slash is a path, any other is looked up in `PATH`.
+fn find(name: &OsStr, around: &Around) -> Result<PathBuf, Failure> {
     if name.is_empty() {
         return Err(Failure::not_found("the name of the program is empty: give a program after PORT".into()));
     }
     if name.as_bytes().contains(&b'/') {
-        return Ok(name.into());
+        return Ok(around.dir.join(name));
     }
     let mut refused = None;
     // An empty entry is the current directory, as in every shell.
-    for dir in std::env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH))) {
+    for dir in std::env::split_paths(around.var("PATH").unwrap_or(OsStr::new(DEFAULT_PATH))) {
+        let dir = around.dir.join(dir);
         let candidate = if dir.as_os_str().is_empty() { Path::new(".").join(name) } else { dir.join(name) };
         if !candidate.is_file() {
             continue;
@@ -57,11 +61,14 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Follows scripts from the file at `path` to the program that runs them, and checks that it can start and load the
-/// library, whose headers are `library`. `instead` says what to do about a program that cannot.
-pub fn check(path: &Path, library: &Elf, instead: &str) -> Result<Program, Failure> {
+/// Finds the program that `config` names, follows scripts and env(1) to the program that they run, and checks that it can
+/// start and load the library, whose headers are `library`. `around` is what is to be found by what is named. Returns its
+/// path, too.
+pub fn check(config: &Config, mut around: Around, library: &Elf) -> Result<(PathBuf, Program), Failure> {
+    let instead = &instead(&config.ports);
+    let path = find(&config.program, &around)?;
     let mut scripts = Vec::new();
-    let mut current = path.to_owned();
+    let (mut current, mut args) = (path.clone(), config.args.clone());
     // Of the scripts, how many the kernel takes as one row.
     let (mut row, mut envs) = (0, 0);
     loop {
@@ -69,14 +76,23 @@ pub fn check(path: &Path, library: &Elf, instead: &str) -> Result<Program, Failu
         let Ok(mut file) = File::open(&current) else {
             // No script, then: its interpreter could not read it either.
             privileged(&current, &meta, instead)?;
-            return Ok(Program { scripts, path: current, elf: None });
+            return Ok((path, Program { scripts, path: current, elf: None }));
         };
         let mut head = Vec::with_capacity(script::HEAD);
         let whole = (&mut file).take(script::HEAD as u64).read_to_end(&mut head).and_then(|_| file.rewind());
         whole.map_err(|e| Failure::cannot_run(format!("{}: cannot read it: {e}", shown(&current))))?;
         if head.starts_with(elf::MAGIC) {
+            if env::is_env(&current) {
+                let line = scripts.last().map(PathBuf::as_path);
+                if let Some(next) = follow_env(line, env::read(args.clone(), &around))? {
+                    (current, args, around) = next;
+                    (row, envs) = (0, envs + 1);
+                    nests_well(&path, envs, ENV_NESTING)?;
+                    continue;
+                }
+            }
             let elf = loads(&current, &meta, file, library, instead)?;
-            return Ok(Program { scripts, path: current, elf: Some(elf) });
+            return Ok((path, Program { scripts, path: current, elf: Some(elf) }));
         }
         let Some(script) = script::parse(&head) else {
             return Err(Failure::cannot_run(format!(
@@ -86,20 +102,20 @@ pub fn check(path: &Path, library: &Elf, instead: &str) -> Result<Program, Failu
             )));
         };
         row += 1;
-        let next = match script.env_command() {
-            Some(command) => {
-                (row, envs) = (0, envs + 1);
-                follow_env(&current, command)?
-            }
-            None => interpreter(&current, script)?,
-        };
+        nests_well(&path, row, script::NESTING)?;
+        let next = interpreter(&current, &script, &around)?;
+        args.insert(0, current.clone().into_os_string());
+        args.splice(0..0, script.argument);
         scripts.push(std::mem::replace(&mut current, next));
-        if row > script::NESTING || envs > ENV_NESTING {
-            let limit = if row > script::NESTING { script::NESTING } else { ENV_NESTING };
-            let line = format!("{}: more than {limit} scripts that run each other", shown(path));
-            return Err(Failure::cannot_run(format!("{line}: name the last interpreter itself")));
-        }
     }
+}
+
+fn nests_well(path: &Path, depth: usize, limit: usize) -> Result<(), Failure> {
+    if depth <= limit {
+        return Ok(());
+    }
+    let line = format!("{}: more than {limit} scripts that run each other", shown(path));
+    Err(Failure::cannot_run(format!("{line}: name the last interpreter itself")))
 }
 
 /// The line for a program that passed all checks and was refused by execve(2).
@@ -108,25 +124,55 @@ pub fn not_started(path: &Path, error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::NotFound { Failure::not_found(line) } else { Failure::cannot_run(line) }
 }
 
-fn interpreter(path: &Path, script: Script) -> Result<PathBuf, Failure> {
-    if script.interpreter.exists() {
-        return Ok(script.interpreter);
+fn interpreter(path: &Path, script: &Script, around: &Around) -> Result<PathBuf, Failure> {
+    let interpreter = around.dir.join(&script.interpreter);
+    if interpreter.exists() {
+        return Ok(interpreter);
     }
     Err(bad_line(path, script.interpreter.as_os_str(), "does not exist"))
 }
 
-fn follow_env(path: &Path, command: script::EnvCommand<'_>) -> Result<PathBuf, Failure> {
-    if let Some(word) = command.drops {
-        return Err(Failure::cannot_wrap(format!(
-            "{}: its first line runs `env {}`, which takes LD_PRELOAD away: remove that, or name the interpreter: `wswrap \
-             PORT {} FILE`",
-            shown(path),
-            shown(word),
-            shown(command.name)
-        )));
+/// Where env goes on, which runs in the first line of `script`, or in the user's own command. `None`: nowhere.
+fn follow_env(
+    script: Option<&Path>,
+    command: Result<Command, Nothing>,
+) -> Result<Option<(PathBuf, Vec<OsString>, Around)>, Failure> {
+    let Command { name, args, around, preload } = match (command, script) {
+        (Ok(command), _) => command,
+        (Err(Nothing::NoCommand), None) => return Ok(None),
+        (Err(why), _) => {
+            let why = match why {
+                Nothing::NoCommand => "no command".into(),
+                Nothing::Bad(why) => why,
+            };
+            return Err(Failure::cannot_run(match script {
+                Some(script) => format!(
+                    "{}: its first line gives env {why}: correct it, or name the interpreter: `wswrap PORT PROGRAM FILE`",
+                    shown(script)
+                ),
+                None => format!("env is given {why}: correct that, or name the program itself"),
+            }));
+        }
+    };
+    let kept = around.var("LD_PRELOAD").is_some_and(library::is_in);
+    if let Some(word) = preload.filter(|_| !kept) {
+        let (word, name) = (shown(word), shown(name));
+        return Err(Failure::cannot_wrap(match script {
+            Some(script) => format!(
+                "{}: its first line runs `env {word}`, which takes LD_PRELOAD away: remove that, or name the interpreter: \
+                 `wswrap PORT {name} FILE`",
+                shown(script)
+            ),
+            None => {
+                format!("`env {word}` takes LD_PRELOAD away: let it start wswrap: `env {word} wswrap PORT {name}`")
+            }
+        }));
     }
-    let search = std::env::var_os("PATH");
-    find(command.name, search.as_deref()).map_err(|_| bad_line(path, command.name, "is not in PATH"))
+    let path = find(&name, &around).map_err(|failure| match script {
+        Some(script) if failure.status() == 127 => bad_line(script, &name, "is not in PATH"),
+        _ => failure,
+    })?;
+    Ok(Some((path, args, around)))
 }
 
 fn bad_line(path: &Path, interpreter: &OsStr, why: &str) -> Failure {
@@ -227,12 +273,19 @@ mod tests {
 
     #[test]
     fn a_name_is_searched_for_and_a_path_is_taken() {
-        let path = Some(OsStr::new("/nonexistent:/usr/bin:/bin"));
-        assert_eq!(find(OsStr::new("env"), path), Ok("/usr/bin/env".into()));
-        assert_eq!(find(OsStr::new("./no such"), path), Ok("./no such".into()));
-        assert_eq!(find(OsStr::new("env"), None).map(|p| p.ends_with("env")), Ok(true));
+        let around = |path: Option<&str>, dir: &str| Around {
+            vars: path.map(|path| ("PATH".into(), path.into())).into_iter().collect(),
+            dir: dir.into(),
+        };
+        let path = around(Some("/nonexistent:/usr/bin:/bin"), "");
+        assert_eq!(find(OsStr::new("env"), &path), Ok("/usr/bin/env".into()));
+        assert_eq!(find(OsStr::new("./no such"), &path), Ok("./no such".into()));
+        assert_eq!(find(OsStr::new("./no such"), &around(None, "/in")), Ok("/in/./no such".into()));
+        assert_eq!(find(OsStr::new("env"), &around(None, "")).map(|p| p.ends_with("env")), Ok(true));
+        assert_eq!(find(OsStr::new("env"), &around(Some("bin"), "/usr")), Ok("/usr/bin/env".into()));
+        assert_eq!(find(OsStr::new("env"), &around(Some(""), "/usr/bin")), Ok("/usr/bin/env".into()));
         for missing in ["", "no-such-program-anywhere"] {
-            assert_eq!(find(OsStr::new(missing), path).map_err(|e| e.status()), Err(127));
+            assert_eq!(find(OsStr::new(missing), &path).map_err(|e| e.status()), Err(127));
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct Script {
     /// The path, taken as it stands: `PATH` is not searched.
     pub interpreter: PathBuf,
     /// All the rest of the line, one argument.
-    argument: Option<OsString>,
+    pub argument: Option<OsString>,
 }
 
 /// Reads the first line from `head`, the first `HEAD` bytes of a file or all there are. `None` when the kernel would
@@ -42,62 +42,6 @@ pub fn parse(head: &[u8]) -> Option<Script> {
         Some(OsStr::from_bytes(rest.get(start..=end)?).to_owned())
     });
     (!path.is_empty()).then(|| Script { interpreter: Path::new(OsStr::from_bytes(path)).to_owned(), argument })
-}
-
-/// What an env(1) in the first line goes on with.
-#[derive(Debug, PartialEq, Eq)]
-pub struct EnvCommand<'a> {
-    /// The command, which env looks up in `PATH`.
-    pub name: &'a OsStr,
-    /// The option that takes `LD_PRELOAD` out of the environment, if there is one.
-    pub drops: Option<&'a OsStr>,
-}
-
-impl Script {
-    /// The command that env(1) goes on with, when the interpreter is env: `#!/usr/bin/env NAME`, or
-    /// `#!/usr/bin/env -S [OPTIONS] [NAME=VALUE] NAME [ARGS]`, where NAME may be another env. `None` for other
-    /// interpreters and for a line with quotes, escapes, variables or a `PATH` of its own, which only env itself can read.
-    pub fn env_command(&self) -> Option<EnvCommand<'_>> {
-        if !is_env(self.interpreter.as_os_str()) {
-            return None;
-        }
-        let argument = self.argument.as_deref()?;
-        let bytes = argument.as_bytes();
-        let split = [&b"-S"[..], b"-vS", b"--split-string="].iter().find_map(|option| bytes.strip_prefix(*option));
-        let Some(split) = split else {
-            let plain = !bytes.starts_with(b"-") && !bytes.contains(&b'=');
-            return plain.then_some(EnvCommand { name: argument, drops: None });
-        };
-        if split.iter().any(|b| b"\"'\\$#".contains(b)) {
-            return None;
-        }
-        let mut drops = None;
-        let mut words = split.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        while let Some(word) = words.next() {
-            let shown = Some(OsStr::from_bytes(word));
-            match word {
-                b"-u" | b"--unset" => {
-                    if words.next()? == b"LD_PRELOAD" {
-                        drops = shown;
-                    }
-                }
-                b"-C" | b"--chdir" => {
-                    words.next()?;
-                }
-                b"-" | b"-i" | b"--ignore-environment" | b"-uLD_PRELOAD" | b"--unset=LD_PRELOAD" => drops = shown,
-                _ if word.starts_with(b"PATH=") => return None,
-                _ if word.starts_with(b"LD_PRELOAD=") => drops = shown,
-                _ if word.starts_with(b"-") || word.contains(&b'=') => {}
-                name if is_env(OsStr::from_bytes(name)) => {}
-                name => return Some(EnvCommand { name: OsStr::from_bytes(name), drops }),
-            }
-        }
-        None
-    }
-}
-
-fn is_env(name: &OsStr) -> bool {
-    Path::new(name).file_name().is_some_and(|name| name == "env")
 }
 
 #[cfg(test)]
@@ -136,34 +80,5 @@ mod tests {
         assert!(parts(&head).is_some(), "a short file ends its line");
         head.extend(b" ");
         assert!(parts(&head).is_some(), "the path is whole, the argument may be cut");
-    }
-
-    #[test]
-    fn env_names_its_command() {
-        let command = |line: &str| {
-            let script = parse(line.as_bytes()).expect("a script");
-            let command = script.env_command()?;
-            Some(command.name.to_string_lossy().into_owned() + if command.drops.is_some() { ", without" } else { "" })
-        };
-        assert_eq!(command("#!/usr/bin/env python3\n").as_deref(), Some("python3"));
-        assert_eq!(command("#!/bin/env python3 -u\n").as_deref(), Some("python3 -u"));
-        assert_eq!(command("#!/usr/bin/env -S python3 -u\n").as_deref(), Some("python3"));
-        assert_eq!(command("#!/usr/bin/env -S -v -u HOME A=b perl -w\n").as_deref(), Some("perl"));
-        assert_eq!(command("#!/usr/bin/env -S env -C / /bin/env perl -i\n").as_deref(), Some("perl"));
-        for word in ["-i", "-", "-u LD_PRELOAD", "-uLD_PRELOAD", "LD_PRELOAD=x", "env -i"] {
-            let line = format!("#!/usr/bin/env -S {word} perl\n");
-            assert_eq!(command(&line).as_deref(), Some("perl, without"), "{line}");
-        }
-        assert_eq!(command("#!/usr/bin/env --split-string=perl -w\n").as_deref(), Some("perl"));
-        for unknown in [
-            "#!/usr/bin/env\n",
-            "#!/usr/bin/env -i\n",
-            "#!/usr/bin/env A=b\n",
-            "#!/usr/bin/env -S \"a b\"\n",
-            "#!/usr/bin/env -S PATH=/x a\n",
-        ] {
-            assert_eq!(command(unknown), None, "{unknown}");
-        }
-        assert_eq!(command("#!/usr/bin/perl python3\n"), None);
     }
 }

@@ -4,6 +4,7 @@
 mod checkout;
 mod checks;
 mod common;
+mod env;
 mod inherit;
 mod options;
 mod preload;

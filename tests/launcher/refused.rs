@@ -156,21 +156,3 @@ fn what_the_kernel_makes_secure_is_refused_and_nothing_else() {
     }
     assert!(seen.iter().all(|count| *count > 5), "{seen:?}");
 }
-
-#[test]
-fn an_env_line_that_drops_the_library_is_refused() {
-    let scratch = Scratch::new();
-    for word in ["-i", "-u LD_PRELOAD", "LD_PRELOAD= "] {
-        let script = scratch.program("script", format!("#!/usr/bin/env -S {word} sh\n"));
-        let line = refusal(&mut wswrap([script]), 1);
-        assert!(line.contains("takes LD_PRELOAD away") && line.contains("`wswrap PORT sh FILE`"), "{line}");
-    }
-    // Through several env and scripts, to what is behind them.
-    scratch.compiled("static", &["-static"]);
-    let inner = scratch.program("inner", format!("#!/usr/bin/env -S env A=b {}\n", scratch.path("static").display()));
-    let outer = scratch.program("outer", format!("#!/usr/bin/env -S {} x\n", inner.display()));
-    assert!(refusal(&mut wswrap([&outer]), 1).contains("static: statically linked"));
-    let endless = scratch.path("endless");
-    scratch.program("endless", format!("#!/usr/bin/env {}\n", endless.display()));
-    assert!(refusal(&mut wswrap([endless]), 126).contains("more than 8 scripts"));
-}
