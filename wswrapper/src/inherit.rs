@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use once_cell::race::OnceBox;
 use wslayer::config::{Config, VARIABLES};
 use wslayer::given::{Given, QUEUES};
-use wslayer::procfs::{Listening, listening};
+use wslayer::procfs::{Socket, listening};
 
 use crate::glue::LAYER;
 use crate::leaving::Strings;
@@ -198,8 +198,8 @@ pub fn is_open_elsewhere(config: &Config) -> bool {
     config.ports.each_open(&ports) && !has_one_of(&sockets)
 }
 
-fn has_one_of(sockets: &[Listening]) -> bool {
-    let links: Vec<String> = sockets.iter().map(Listening::link).collect();
+fn has_one_of(sockets: &[Socket]) -> bool {
+    let links: Vec<String> = sockets.iter().map(Socket::link).collect();
     let own = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     own.filter_map(|entry| fs::read_link(entry.path()).ok())
         .any(|target| links.iter().any(|link| target == Path::new(link)))
