@@ -39,6 +39,25 @@ fn without_web_a_web_request_is_told_what_this_port_is() {
 }
 
 #[test]
+fn empty_lines_in_front_of_a_request_are_limited() {
+    let pki = Pki::new();
+    let (plain, web) = (Rig::new(&[]), Rig::new(&["--web", pki.path().to_str().unwrap()]));
+    let page = b"GET /ca.pem HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (rig, before) in [(&plain, &b""[..]), (&web, b""), (&web, page)] {
+        let mut stream = TcpStream::connect(rig.proxy.addr()).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.write_all(before).unwrap();
+        stream.write_all(&b"\r\n".repeat(4097)).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("HTTP/1.1 431 "), "{answer}");
+    }
+    let mut few = b"\r\n".repeat(100);
+    few.extend_from_slice(page);
+    assert_eq!(http(web.proxy.addr(), &few).unwrap().status, 200);
+}
+
+#[test]
 fn without_a_certificate_tls_is_refused() {
     let rig = Rig::new(&[]);
     let reply = http(rig.proxy.addr(), &[0x16, 3, 1, 0, 1, 1]).unwrap();

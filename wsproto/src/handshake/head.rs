@@ -10,6 +10,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Head {
     bytes: Vec<u8>,
+    /// How many bytes of empty lines stood in front. They count against the limit: whoever feeds this may keep them.
+    blank: usize,
     /// The request line is complete and was looked at.
     line_seen: bool,
 }
@@ -22,17 +24,19 @@ impl Head {
     /// Takes what of `input` belongs to the head. `true`: it is complete.
     ///
     /// # Errors
-    /// What no request begins with, a malformed request line, a head above `limit`.
+    /// What no request begins with, a malformed request line, a head above `limit` with the empty lines in front of it.
     pub(super) fn receive(&mut self, input: &[u8], taken: &mut usize, limit: usize) -> Result<bool, Refusal> {
         let mut input = input;
         if self.bytes.is_empty() {
             // RFC 9112 section 2.2: empty lines in front of the request line are ignored.
             let blank = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             *taken += blank;
+            self.blank = self.blank.saturating_add(blank);
             input = input.get(blank..).unwrap_or_default();
         }
+        let Some(limit) = limit.checked_sub(self.blank) else { return Err(Refusal::HeadTooLarge) };
         let before = self.bytes.len();
-        let room = limit.saturating_add(1) - before;
+        let room = limit.saturating_add(1).saturating_sub(before);
         self.bytes.extend_from_slice(input.get(..room).unwrap_or(input));
         match self.bytes.first() {
             None => return Ok(false),

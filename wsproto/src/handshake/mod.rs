@@ -29,7 +29,7 @@ pub struct Policy {
     pub origins: Vec<Origin>,
     /// The connection comes over TLS: hixie's Location is `wss`. Default: no.
     pub secure: bool,
-    /// The most bytes of a request's head, its blank line included; 431 beyond. Default: 8192.
+    /// The most bytes of a request's head, its blank line and empty lines in front of it included; 431 beyond. Default: 8192.
     pub head_limit: usize,
 }
 

@@ -249,6 +249,12 @@ fn heads_are_limited() {
     let policy = Policy { head_limit: RFC6455.len() - 1, ..Policy::default() };
     refuses_by(&policy, RFC6455, Refusal::HeadTooLarge, 431);
     refuses(["GET /", &"a".repeat(10_000)].concat(), Refusal::HeadTooLarge, 431);
+    // Empty lines in front are a part of it.
+    let policy = Policy { head_limit: RFC6455.len() + 4, ..Policy::default() };
+    assert!(matches!(feed(["\r\n\r\n", RFC6455].concat(), &policy).1, Progress::Accepted(_)));
+    refuses_by(&policy, ["\r\n\r\n\n", RFC6455].concat(), Refusal::HeadTooLarge, 431);
+    assert_eq!(feed("\r\n".repeat(4096), &Policy::default()).1, Progress::Incomplete);
+    refuses("\n".repeat(8193), Refusal::HeadTooLarge, 431);
     let fields = |count| (0..count).map(|number| format!("X-{number}: x\r\n")).collect::<String>();
     accepts(RFC6455.replace("Origin:", &format!("{}Origin:", fields(93))));
     refuses(RFC6455.replace("Origin:", &format!("{}Origin:", fields(94))), Refusal::TooManyFields, 431);
