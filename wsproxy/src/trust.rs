@@ -57,9 +57,10 @@ impl Trusted {
         if !self.includes(peer) {
             return client;
         }
-        let fields: Vec<&str> = fields(head, "x-forwarded-for").collect();
-        for entry in fields.iter().rev().flat_map(|field| field.rsplit(',')) {
-            let Some(addr) = address(entry.trim()) else { break };
+        let fields: Vec<&[u8]> = fields(head, "x-forwarded-for").collect();
+        for entry in fields.iter().rev().flat_map(|field| field.rsplit(|&byte| byte == b',')) {
+            // What cannot be read hides nothing that was appended to it.
+            let Some(addr) = address(entry.trim_ascii()) else { break };
             client = Peer::Inet(addr);
             if !self.includes(client) {
                 break;
@@ -70,22 +71,24 @@ impl Trusted {
 
     /// Whether a trusted `peer` says that the client came over TLS.
     pub fn is_secure(&self, peer: Peer, head: &[u8]) -> bool {
-        let proto = || fields(head, "x-forwarded-proto").last()?.rsplit(',').next();
-        let is = |proto: &str| ["https", "wss"].iter().any(|secure| proto.trim().eq_ignore_ascii_case(secure));
+        let proto = || fields(head, "x-forwarded-proto").last()?.rsplit(|&byte| byte == b',').next();
+        let is =
+            |proto: &[u8]| [&b"https"[..], b"wss"].iter().any(|secure| proto.trim_ascii().eq_ignore_ascii_case(secure));
         self.includes(peer) && proto().is_some_and(is)
     }
 }
 
-/// The values of the header fields with this name, in their order.
-pub(crate) fn fields<'a>(head: &'a [u8], name: &str) -> impl Iterator<Item = &'a str> {
+/// The values of the header fields with this name, in their order. They are bytes of any kind (RFC 9110 section 5.5).
+pub(crate) fn fields<'a>(head: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
     head.split(|&byte| byte == b'\n').filter_map(move |line| {
-        let (field, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
-        field.eq_ignore_ascii_case(name).then(|| value.trim())
+        let (field, value) = line.split_at_checked(line.iter().position(|&byte| byte == b':')?)?;
+        field.eq_ignore_ascii_case(name.as_bytes()).then(|| value.get(1..).unwrap_or_default().trim_ascii())
     })
 }
 
 /// An address, with or without a port; port 0 stands for none.
-fn address(text: &str) -> Option<SocketAddr> {
+fn address(text: &[u8]) -> Option<SocketAddr> {
+    let text = std::str::from_utf8(text).ok()?;
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let addr = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0)).or_else(|_| text.parse()).ok()?;
     Some(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
@@ -118,6 +121,15 @@ mod tests {
         ] {
             assert_eq!(trusted().client(from, &head(list)).to_string(), client, "{from} {list}");
         }
+        let with = |list: &[u8]| [&b"GET / HTTP/1.1\r\nX-Forwarded-For: "[..], list, b"\r\n\r\n"].concat();
+        for (list, client) in [
+            (&b"\xff, 198.51.100.1"[..], "198.51.100.1:0"),
+            (b"203.0.113.9, \xff, 10.2.3.4", "10.2.3.4:0"),
+            (b"198.51.100.1, \xff", "10.0.0.1:7"),
+            (b"\xff\r\nX-Forwarded-For: 198.51.100.1", "198.51.100.1:0"),
+        ] {
+            assert_eq!(trusted().client(peer("10.0.0.1"), &with(list)).to_string(), client, "{}", list.escape_ascii());
+        }
         let twice = b"GET / HTTP/1.1\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-For: 10.0.0.2\r\n\r\n";
         assert_eq!(trusted().client(peer("10.0.0.1"), twice).to_string(), "203.0.113.9:0");
     }
@@ -127,6 +139,7 @@ mod tests {
         let head = b"GET / HTTP/1.1\r\nX-Forwarded-Proto: http, https\r\n\r\n";
         assert!(trusted().is_secure(peer("10.0.0.1"), head));
         assert!(!trusted().is_secure(peer("192.0.2.1"), head));
+        assert!(trusted().is_secure(peer("10.0.0.1"), b"GET / HTTP/1.1\r\nX-Forwarded-Proto: \xff, https\r\n\r\n"));
         assert!(!trusted().is_secure(peer("10.0.0.1"), b"GET / HTTP/1.1\r\nX-Forwarded-Proto: http\r\n\r\n"));
     }
 

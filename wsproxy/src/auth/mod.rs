@@ -91,6 +91,7 @@ impl Auth {
     /// The reply to one that is not.
     pub async fn admit(&self, request: &Request) -> Result<(), Denial> {
         let authorization = only(fields(&request.head, header::AUTHORIZATION.as_str()));
+        let authorization = authorization.and_then(|field| std::str::from_utf8(field).ok());
         let (origin, tls) = (request.accepted.origin.as_deref(), request.tls.as_deref());
         self.judge(&Credentials { authorization, origin, tls }).await
     }
