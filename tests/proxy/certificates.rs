@@ -1,6 +1,7 @@
 //! Certificates and keys: where they may stand, which one a client gets, and when they are read.
 
 use std::io::{Read, Write};
+use std::process::Command;
 
 use wstests::{Client, Wire};
 
@@ -65,6 +66,32 @@ fn encrypted_keys_are_opened_with_the_password_of_a_file() {
     let old = ["--cert", "a.pem", "--key", "old.key", "--key-password-file", "password"];
     refused(pki.path(), &old, 1, &["--key old.key: ", "openssl pkcs8"]);
     refused(pki.path(), &["--key-password-file", "password"], 1, &["--key-password-file: there is no certificate"]);
+}
+
+/// One would wait for a writer, at the start or later.
+#[test]
+fn a_pipe_in_place_of_a_file_is_told_and_not_waited_for() {
+    let pki = Pki::new();
+    let place = pki.local("local");
+    let pipe = |name: &str| assert!(Command::new("mkfifo").arg(pki.file(name)).status().unwrap().success());
+    pipe("pipe");
+    let token = ["--token-plugin", "JWTTokenApi", "--token-source"];
+    for options in [
+        &["--cert"][..],
+        &["--cert", "ca.pem", "--key"],
+        &["--cert", "local.pem", "--verify-client", "--cafile"],
+        &["--ssl-target", "--ssl-target-ca"],
+        &["--basic-auth-file"],
+        &token,
+    ] {
+        let told = format!("{} pipe: there is something that is no regular file", options.last().unwrap());
+        refused(pki.path(), &[options, &["pipe"]].concat(), 1, &[&told]);
+    }
+    let rig = Rig::new(&["--cert", &place]);
+    std::fs::remove_file(&place).unwrap();
+    pipe("local.pem");
+    rig.proxy.stderr_until("no regular file");
+    assert_eq!(subject(&rig.proxy, None), "CN=local");
 }
 
 #[test]

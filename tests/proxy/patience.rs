@@ -2,13 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use wstests::{Client, Mode, Process, Rng, Server, Wire, wait};
+use wstests::{Client, Mode, Ports, Process, Rng, Server, Wire, http, wait};
 
-use crate::common::{Rig, closed, start, talk};
+use crate::common::{Rig, Target, closed, start, talk};
 use crate::pki::Pki;
 
 const MIB: usize = 1 << 20;
@@ -39,6 +40,37 @@ fn a_client_that_reads_late_gets_all_that_the_target_said_before_its_end() {
     let got = client.read_to_end();
     assert!(got == words, "{} of {} bytes", got.len(), words.len());
     assert_eq!(client.end(), Some(&closed(Wire::Rfc6455, 1000)));
+}
+
+/// What cannot be read at once, as from a file server that is away, holds up neither others nor the end.
+#[test]
+fn what_hangs_when_it_is_read_anew_holds_up_nothing() {
+    let (pki, target) = (Pki::new(), Target::new());
+    let (secret, certificate) = (pki.file("secret"), pki.local("local"));
+    let auth = ["--auth-plugin", "BasicHTTPAuth", "--auth-source-file", &secret];
+    // A file that changes is read without being told to.
+    let tls = ["--cert", &certificate, "--key-password-file", &secret];
+    for (options, tell) in [(auth, true), (tls, false)] {
+        std::fs::write(&secret, "ann:secret\n").unwrap();
+        let ports = Ports::one();
+        let metrics = ports.addr().to_string();
+        let rest = ["--metrics", &metrics, "127.0.0.1:{port}", &target.addr()];
+        let mut proxy = start(&[&options[..], &rest].concat());
+        std::fs::remove_file(&secret).unwrap();
+        assert!(Command::new("mkfifo").arg(&secret).status().unwrap().success());
+        if tell {
+            proxy.signal(libc::SIGHUP);
+        }
+        // It has been opened to be read, and has nothing to say.
+        let _writer = wait::until("the reader", || {
+            std::fs::File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&secret).ok()
+        });
+        let reply = http(&metrics, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        assert_eq!(reply.status, 200);
+        proxy.signal(libc::SIGTERM);
+        assert!(proxy.wait().success());
+        std::fs::remove_file(&secret).unwrap();
+    }
 }
 
 #[test]

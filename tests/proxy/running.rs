@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -281,27 +280,6 @@ fn a_signal_at_the_start_leaves_no_file() {
         assert_eq!(proxy.wait().code(), Some(0));
         assert!(!socket.exists() && !pid.exists());
     }
-}
-
-/// What cannot be read at once, as from a file server that is away, keeps the signals behind it from nothing.
-#[test]
-fn what_hangs_when_it_is_read_anew_does_not_hold_up_the_end() {
-    let (scratch, target) = (Scratch::new(), Target::new());
-    let users = scratch.join("users");
-    let made = Command::new("htpasswd").arg("-cbB").arg(&users).args(["ann", "secret"]).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let options = ["--basic-auth-file", users.to_str().unwrap(), "127.0.0.1:{port}", &target.addr()];
-    let mut proxy = start(&options);
-    fs::remove_file(&users).unwrap();
-    assert!(Command::new("mkfifo").arg(&users).status().unwrap().success());
-    proxy.signal(libc::SIGHUP);
-    // It has been opened to be read.
-    wait::until("the reader", || {
-        let mut open = fs::OpenOptions::new();
-        open.write(true).custom_flags(libc::O_NONBLOCK).open(&users).map(std::mem::forget).ok()
-    });
-    proxy.signal(libc::SIGTERM);
-    assert!(proxy.wait().success());
 }
 
 #[track_caller]

@@ -40,6 +40,7 @@ pub mod address;
 pub mod auth;
 mod connection;
 pub mod dial;
+mod file;
 pub mod handler;
 mod heartbeat;
 pub mod lifecycle;

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -16,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::basic::{demand, shown};
 use super::{Credentials, Judgement, Plugin};
+use crate::file;
 use crate::handler::Denial;
 use crate::setting::{Anchored, BadSetting};
 
@@ -39,7 +41,7 @@ impl fmt::Debug for File {
 impl File {
     pub(super) fn open(source: &Anchored) -> Result<Self, BadSetting> {
         let path = source.path()?;
-        let text = std::fs::read_to_string(path).map_err(|error| source.bad(error))?;
+        let text = file::open(&path).and_then(io::read_to_string).map_err(|error| source.bad(error))?;
         Self::read(&text).map_err(|why| source.bad(why))
     }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use wsproto::Encoding;
 
 use super::form::{Form, From, Start};
+use crate::file::irregular;
 
 /// Permissions of a recording.
 const SECRET: u32 = 0o600;
@@ -123,7 +124,6 @@ fn begin(open: &mut HashMap<u64, Open>, path: PathBuf, form: Form, start: &Start
 /// Opens a file that only its owner can read, whatever file stood there before. What is none, such as a FIFO that nobody reads, could
 /// stop the one thread that writes all recordings: it is not waited for, and not written to.
 fn create(path: &Path) -> io::Result<File> {
-    let other = || io::Error::new(io::ErrorKind::InvalidInput, "there is something that is no regular file");
     let opened = OpenOptions::new()
         .write(true)
         .create(true)
@@ -134,11 +134,11 @@ fn create(path: &Path) -> io::Result<File> {
     let file = match opened {
         // "ENXIO O_NONBLOCK | O_WRONLY is set, the named file is a FIFO, and no process has the FIFO open for reading", or it is a
         // socket: open(2).
-        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Err(other()),
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Err(irregular()),
         opened => opened?,
     };
     if !file.metadata()?.is_file() {
-        return Err(other());
+        return Err(irregular());
     }
     file.set_permissions(Permissions::from_mode(SECRET))?;
     Ok(file)

@@ -1,6 +1,5 @@
 //! Certificates and keys from PEM files, and which of them a client gets.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 
 use super::Chain;
 use super::password::Password;
+use crate::file;
 use crate::setting::BadSetting;
 
 /// A file that keys may stand in.
@@ -75,7 +75,7 @@ fn misfit(places: &[Keys]) -> String {
 
 /// The contents of a file.
 pub(super) fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, BadSetting> {
-    fs::read(path).map_err(|error| BadSetting::file(option, path, error))
+    file::read(path).map_err(|error| BadSetting::file(option, path, error))
 }
 
 /// All certificates of a file.

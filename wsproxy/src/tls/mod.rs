@@ -100,6 +100,8 @@ struct Shared {
     config: RwLock<Arc<ServerConfig>>,
     /// What the files looked like before they were read last.
     stamps: Mutex<Vec<Option<Stamp>>>,
+    /// Held while they are read again.
+    reading: Mutex<()>,
     /// The certificate that was made, where there are no files of any.
     made: Option<Arc<CertifiedKey>>,
 }
@@ -126,15 +128,17 @@ impl Tls {
         };
         let config = RwLock::new(Arc::new(configure(&settings, keys(&settings, made.as_ref())?)?));
         let settings = settings.anchored();
-        Ok(Tls { shared: Arc::new(Shared { settings, config, stamps, made }) })
+        Ok(Tls { shared: Arc::new(Shared { settings, config, stamps, reading: Mutex::new(()), made }) })
     }
 
-    /// Reads the files again. Sessions that are open go on as they are; handshakes from here on use what was read.
+    /// Reads the files again. Blocks as long as they take. Sessions that are open go on as they are; handshakes from here on use what was read.
     ///
     /// # Errors
     /// As [`Tls::new`]; what was in force stays in force.
     pub fn reload(&self) -> Result<(), BadSetting> {
-        let Shared { settings, config, stamps: seen, made } = &*self.shared;
+        let Shared { settings, config, stamps: seen, made, reading } = &*self.shared;
+        // Who reads for long must not put what has been replaced meanwhile into force.
+        let _one = reading.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at before they are read: a file that changes meanwhile is read once more.
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(settings);
         let fresh = Arc::new(configure(settings, keys(settings, made.as_ref())?)?);
@@ -149,15 +153,22 @@ impl Tls {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let Shared { settings, stamps: seen, .. } = &*self.shared;
-            let changed = {
-                let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                // A file that is not there (about to be replaced, or outside the root directory) is no change.
-                stamps(settings).iter().zip(seen.iter()).any(|(now, seen)| now.is_some() && now != seen)
-            };
-            if !changed {
-                continue;
-            }
+            let own = self.clone();
+            // Beside all else: who serves files may hang.
+            let _ = tokio::task::spawn_blocking(move || own.follow()).await;
+        }
+    }
+
+    /// Reloads if a file has changed.
+    fn follow(&self) {
+        let Shared { settings, stamps: seen, .. } = &*self.shared;
+        let looks = stamps(settings);
+        let changed = {
+            let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            // A file that is not there (about to be replaced, or outside the root directory) is no change.
+            looks.iter().zip(seen.iter()).any(|(now, seen)| now.is_some() && now != seen)
+        };
+        if changed {
             match self.reload() {
                 Ok(()) => tracing::info!("certificates reloaded"),
                 Err(error) => tracing::warn!(%error, "certificates not reloaded"),

@@ -5,7 +5,6 @@ use std::path::Path;
 use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::certificate::read;
 use crate::setting::BadSetting;
 
 const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
@@ -24,7 +23,8 @@ impl<'a> Password<'a> {
         let Some(file) = file else {
             return Ok(Password(None));
         };
-        let bytes = read(OPTION, file)?;
+        // It may come through a pipe from what keeps it.
+        let bytes = std::fs::read(file).map_err(|error| BadSetting::file(OPTION, file, error))?;
         let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
         Ok(Password(Some((file, line.to_vec()))))
     }

@@ -5,8 +5,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Lookup, Miss, Plugin, beside, open_file, written};
+use super::{Lookup, Miss, Plugin, beside, written};
 use crate::dial::Destination;
+use crate::file;
 use crate::setting::{Anchored, BadSetting};
 
 /// The longest file that can hold a target.
@@ -65,7 +66,7 @@ impl Plugin for Names {
 }
 
 fn content(path: &Path) -> Result<String, Miss> {
-    let file = open_file(path).map_err(|error| match error.kind() {
+    let file = file::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => Miss::Unknown,
         _ => missed(&error),
     })?;

@@ -9,8 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::{Lookup, Miss, Plugin, beside, open_file};
+use super::{Lookup, Miss, Plugin, beside};
 use crate::dial::Destination;
+use crate::file;
 use crate::setting::{Anchored, BadSetting};
 use crate::stamp::Stamp;
 
@@ -135,7 +136,7 @@ fn directory(path: &Path) -> io::Result<Vec<PathBuf>> {
 fn tokens(files: &[PathBuf]) -> Result<Table, String> {
     let mut table = HashMap::new();
     for path in files {
-        let text = open_file(path).and_then(io::read_to_string);
+        let text = file::open(path).and_then(io::read_to_string);
         let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
         // Some editors begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

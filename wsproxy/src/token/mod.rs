@@ -11,10 +11,6 @@ mod kind;
 mod redis;
 
 use std::fmt::Debug;
-use std::fs;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -153,16 +149,6 @@ fn named_host(request: &Accepted) -> Option<String> {
 async fn beside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Miss> + Send + 'static) -> Result<T, Miss> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(Miss::Failed(error.to_string())))
-}
-
-/// Opens a file to read it. A FIFO, which would wait for a writer, is none.
-fn open_file(path: &Path) -> io::Result<fs::File> {
-    let file = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "there is something that is no regular file"))
-    }
 }
 
 /// The target in a text.

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{Lookup, Miss, Plugin, described};
 use crate::dial::Destination;
+use crate::file;
 use crate::setting::{Anchored, BadSetting};
 use key::Key;
 
@@ -28,7 +29,7 @@ impl Jwt {
     /// Reads the file of the key.
     pub(super) fn open(source: &Anchored) -> Result<Self, BadSetting> {
         let path = source.path()?;
-        let bytes = std::fs::read(&path).map_err(|error| source.bad_file(&path, error))?;
+        let bytes = file::read(&path).map_err(|error| source.bad_file(&path, error))?;
         Key::read(&bytes).map(Jwt).map_err(|why| source.bad_file(&path, why))
     }
 
