@@ -1,11 +1,12 @@
 //! Who may come in: names and passwords, origins, certificates.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use wstests::{Client, Reply, Scratch, Server, Wire, http};
+use wstests::{Client, Ports, Reply, Scratch, Server, TIMEOUT, Wire, http};
 
 use crate::common::{Rig, refuses, talk};
 use crate::pki::{Pki, tunnel};
@@ -28,9 +29,8 @@ fn basic(words: &str) -> String {
 /// A request with these fields is let in: the target is connected to.
 #[track_caller]
 fn let_in(rig: &Rig, fields: &str) {
-    use std::io::{Read as _, Write as _};
     let mut stream = TcpStream::connect(rig.proxy.addr()).unwrap();
-    stream.set_read_timeout(Some(wstests::TIMEOUT)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(&request(fields)).unwrap();
     let mut head = [0; 12];
     stream.read_exact(&mut head).unwrap();
@@ -113,6 +113,45 @@ fn a_file_of_htpasswd_says_who_may_come_in_to_the_web_as_well() {
     closed.proxy.stderr_until("SIGHUP");
     turned_away(&closed.proxy, &basic("bob:secret"), 401);
     let_in(&closed, &basic("ann:secret"));
+}
+
+/// Passwords are slow to check, which is no way to keep others out.
+#[test]
+fn whoever_tries_passwords_holds_up_nobody_else() {
+    let directory = Scratch::new();
+    let made =
+        finish(Command::new("htpasswd").current_dir(directory.path()).args(["-cbBC10", "users", "ann", "secret"]));
+    assert!(made.status.success(), "{made:?}");
+    let users = directory.join("users");
+    let ports = Ports::one();
+    let metrics = ports.addr().to_string();
+    let rig = Rig::new(
+        &[
+            &["--basic-auth-file", users.to_str().unwrap(), "--trust-proxy", "127.0.0.1"],
+            &["--handshake-timeout", "4", "--metrics", &metrics][..],
+        ]
+        .concat(),
+    );
+    let wrong = request(&format!("X-Forwarded-For: 192.0.2.1\r\n{}", basic("ann:wrong")));
+    let tries: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(rig.proxy.addr()).unwrap();
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+            stream.write_all(&wrong).unwrap();
+            stream
+        })
+        .collect();
+    let_in(&rig, &format!("X-Forwarded-For: 192.0.2.2\r\n{}", basic("ann:secret")));
+    let mut turned_away = 0;
+    for mut stream in tries {
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        turned_away += usize::from(&head == b"HTTP/1.1 429");
+    }
+    assert!(turned_away >= 200, "{turned_away}");
+    let counted = http(&metrics, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap().text();
+    assert!(counted.contains("reason=\"busy\"") && !counted.contains("reason=\"timeout\""), "{counted}");
+    rig.proxy.stderr_until("Too many passwords from your address");
 }
 
 #[test]

@@ -253,7 +253,7 @@ fn check(options: Options, matches: &ArgMatches, inherited: usize) -> Result<Con
             tls: None,
         },
         origins: auth.origin.clone(),
-        auth: auth.settings(tls.verifies_clients())?,
+        auth: auth.settings(tls.verifies_clients(), Duration::from_secs(clients.handshake_timeout))?,
         trusted: clients.trust_proxy.iter().copied().collect(),
         tls,
         web,

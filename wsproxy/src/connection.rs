@@ -21,8 +21,8 @@ use crate::tls::TlsFacts;
 use crate::web::{self, After};
 use crate::websocket::WebSocket;
 
-/// How long a refused client has to read why, and how much it may go on sending meanwhile.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long a client has to take an answer, and one that is refused to read why; how much it may go on sending meanwhile.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: u64 = 1 << 20;
 
 /// First bytes of TLS: the type of a handshake record (RFC 8446 section 5.1), and the length of an SSL 2 record, in which old
@@ -56,14 +56,14 @@ impl Refused {
     }
 
     /// Nothing complete came in time.
-    fn late(begun: bool) -> Self {
+    pub(crate) fn late(begun: bool) -> Self {
         let label = if begun { "timeout" } else { PROBE };
         Refused::new(label, "no complete request within the handshake timeout")
     }
 
-    /// It is not complete when the server cuts off.
+    /// It is not answered when the server cuts off.
     fn cut_off() -> Self {
-        Refused::new("ending", "cut off before its request was complete")
+        Refused::new("ending", "cut off before its request was answered")
     }
 
     /// Whether nothing was asked for: a port scan, a load balancer's look, a browser that connects in advance.
@@ -98,10 +98,10 @@ pub(crate) async fn serve<H: Handler>(
     }
     loop {
         let opening = tokio::select! {
-            opening = timeout_at(deadline, open(&mut incoming, &origin, settings, handler)) => opening,
+            opening = open(&mut incoming, &origin, settings, handler, deadline) => opening,
             () = &mut cut_off => return Err(Refused::cut_off()),
         };
-        match (opening.map_err(|_| Refused::late(incoming.begun))??, &settings.web) {
+        match (opening?, &settings.web) {
             (Opening::Open(request, early, _place), _) => {
                 let _counted = settings.metrics.opened(request.accepted.dialect);
                 let socket = WebSocket::new(incoming.stream, &request.accepted, early);
@@ -155,8 +155,7 @@ async fn secured(
     origin: &mut Origin,
     settings: &Settings,
 ) -> Result<Incoming, Refused> {
-    let more = timeout_at(deadline, incoming.more(settings)).await;
-    more.map_err(|_| Refused::late(false))??;
+    incoming.more(settings, deadline).await?;
     let speaks_tls = incoming.seen.first().is_some_and(|first| TLS.contains(first));
     match &settings.tls {
         Some(tls) if speaks_tls => {

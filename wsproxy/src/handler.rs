@@ -72,6 +72,8 @@ pub struct Denial {
     pub status: &'static str,
     /// One line for the reply's body and the log.
     pub reason: String,
+    /// One word, for counting.
+    pub label: &'static str,
     /// What the client is to show: the `WWW-Authenticate` field that belongs to 401 (RFC 9110 section 11.6.1).
     pub challenge: Option<&'static str>,
 }
@@ -79,14 +81,20 @@ pub struct Denial {
 impl Denial {
     /// One that the client can do nothing about.
     pub fn new(status: &'static str, reason: impl Into<String>) -> Self {
-        Denial { status, reason: reason.into(), challenge: None }
+        Denial { status, reason: reason.into(), label: "denied", challenge: None }
+    }
+
+    /// The same, counted as something else than `denied`.
+    #[must_use]
+    pub fn counted_as(self, label: &'static str) -> Self {
+        Denial { label, ..self }
     }
 }
 
 /// A service. One value serves all connections of a server.
 pub trait Handler: Send + Sync + 'static {
     /// Looks at a request before it is answered. By default every request is welcome. It has what is left of the time of the
-    /// opening handshake.
+    /// opening handshake; then the client gets 503.
     ///
     /// # Errors
     /// The reply to send in place of a WebSocket.

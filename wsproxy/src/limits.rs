@@ -43,12 +43,13 @@ impl Limits {
         let client = bounds.per_client.and(client(peer));
         let mut taken = bounds.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if bounds.total.is_some_and(|total| taken.total >= total) {
-            return Err(Denial::new("503 Service Unavailable", "Too many connections"));
+            return Err(Denial::new("503 Service Unavailable", "Too many connections").counted_as("limit"));
         }
         if let (Some(most), Some(client)) = (bounds.per_client, client) {
             let count = taken.by_client.entry(client).or_default();
             if *count >= most {
-                return Err(Denial::new("429 Too Many Requests", "Too many connections from your address"));
+                let denial = Denial::new("429 Too Many Requests", "Too many connections from your address");
+                return Err(denial.counted_as("limit"));
             }
             *count += 1;
         }
@@ -76,7 +77,7 @@ impl Drop for Place {
 
 /// What stands for a client: its IPv4 address, or the /64 network that a subscriber of IPv6 has for itself (RFC 6177).
 /// Clients of a Unix socket cannot be told apart.
-fn client(peer: Peer) -> Option<IpAddr> {
+pub(crate) fn client(peer: Peer) -> Option<IpAddr> {
     match peer {
         Peer::Inet(addr) => Some(match addr.ip().to_canonical() {
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),

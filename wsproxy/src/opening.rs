@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use http::Extensions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
 use wsproto::{Handshake, Policy, Progress, Refusal};
 
-use crate::connection::{Origin, PROBE, Refused};
+use crate::connection::{LINGER, Origin, PROBE, Refused};
 use crate::handler::{Denial, Handler, Request};
 use crate::limits::Place;
 use crate::server::Settings;
@@ -46,12 +47,12 @@ impl Incoming {
     /// Reads more.
     ///
     /// # Errors
-    /// The client has left, or nobody waits for an answer, and the server ends.
-    pub(crate) async fn more(&mut self, settings: &Settings) -> Result<(), Refused> {
+    /// The client has left, nothing has come until `deadline`, or nobody waits for an answer, and the server ends.
+    pub(crate) async fn more(&mut self, settings: &Settings, deadline: Instant) -> Result<(), Refused> {
         let mut piece = [0; PIECE];
         let read = tokio::select! {
             biased;
-            read = self.stream.read(&mut piece) => read,
+            read = timeout_at(deadline, self.stream.read(&mut piece)) => read.map_err(|_| Refused::late(self.begun))?,
             () = settings.lifecycle.draining(), if !self.begun => Ok(0),
         };
         let label = if self.begun { "left" } else { PROBE };
@@ -64,26 +65,32 @@ impl Incoming {
         Ok(())
     }
 
-    /// Sends a reply.
+    /// Sends a reply, which has time of its own: it is there to be sent when the time of the request is up, too.
     async fn answer(&mut self, reply: &[u8]) -> Result<(), Refused> {
-        let failed = |error| Refused::new("left", error);
-        self.stream.write_all(reply).await.map_err(failed)?;
-        self.stream.flush().await.map_err(failed)
+        let sent = timeout(LINGER, async {
+            self.stream.write_all(reply).await?;
+            self.stream.flush().await
+        });
+        match sent.await {
+            Ok(sent) => sent.map_err(|error| Refused::new("left", error)),
+            Err(_) => Err(Refused::new("timeout", "the client does not take the answer")),
+        }
     }
 }
 
-/// Reads a request and answers it, unless it is for the web side.
+/// Reads a request and answers it, unless it is for the web side. It has until `deadline` to come and to be judged.
 pub(crate) async fn open<H: Handler>(
     incoming: &mut Incoming,
     origin: &Origin,
     settings: &Settings,
     handler: &H,
+    deadline: Instant,
 ) -> Result<Opening, Refused> {
     if incoming.seen.is_empty() {
-        incoming.more(settings).await?;
+        incoming.more(settings, deadline).await?;
     }
     while FLASH.starts_with(&incoming.seen) && incoming.seen.len() < FLASH.len() {
-        incoming.more(settings).await?;
+        incoming.more(settings, deadline).await?;
     }
     if incoming.seen.starts_with(FLASH) {
         incoming.answer(FLASH_POLICY).await?;
@@ -96,7 +103,7 @@ pub(crate) async fn open<H: Handler>(
         let (taken, progress) = handshake.receive(fresh, &policy, &mut reply);
         looked = incoming.seen.len().min(looked + taken);
         match progress {
-            Progress::Incomplete => incoming.more(settings).await?,
+            Progress::Incomplete => incoming.more(settings, deadline).await?,
             Progress::Refused(refusal) if settings.web.is_some() && web::is_web(&refusal) => {
                 return Ok(Opening::Web(std::mem::take(&mut incoming.seen)));
             }
@@ -112,14 +119,15 @@ pub(crate) async fn open<H: Handler>(
                 let (lifecycle, tls) = (settings.lifecycle.clone(), tls.clone());
                 let extensions = Extensions::new();
                 let mut request = Request { accepted: *accepted, head, peer, local, id, lifecycle, tls, extensions };
-                return match admit(&mut request, settings, handler).await {
+                let admitted = timeout_at(deadline, admit(&mut request, settings, handler)).await;
+                return match admitted.unwrap_or_else(|_| Err(late())) {
                     Ok(place) => {
                         incoming.answer(&reply).await?;
                         Ok(Opening::Open(Box::new(request), early, place))
                     }
-                    Err((label, denial)) => {
+                    Err(denial) => {
                         incoming.answer(denial.reply().as_bytes()).await?;
-                        Ok(Opening::Refused(Refused { label, reason: denial.reason }))
+                        Ok(Opening::Refused(Refused::new(denial.label, denial.reason)))
                     }
                 };
             }
@@ -137,18 +145,19 @@ fn policy<'a>(settings: &'a Settings, origin: &Origin, head: &[u8]) -> Cow<'a, P
 }
 
 /// Whether the request is let in: by the handler first, which knows best what is to be told to whom.
-async fn admit<H: Handler>(
-    request: &mut Request,
-    settings: &Settings,
-    handler: &H,
-) -> Result<Place, (&'static str, Denial)> {
-    handler.admit(request).await.map_err(|denial| ("denied", denial))?;
-    let place = settings.limits.enter(request.peer).map_err(|denial| ("limit", denial))?;
+async fn admit<H: Handler>(request: &mut Request, settings: &Settings, handler: &H) -> Result<Place, Denial> {
+    handler.admit(request).await?;
+    let place = settings.limits.enter(request.peer)?;
     let over = if settings.once { !settings.lifecycle.drain() } else { settings.lifecycle.is_draining() };
     if over {
-        return Err(("ending", Denial::new("503 Service Unavailable", "The server is ending")));
+        return Err(Denial::new("503 Service Unavailable", "The server is ending").counted_as("ending"));
     }
     Ok(place)
+}
+
+/// What a request is told that has come whole, and could not be judged within the time of its handshake.
+fn late() -> Denial {
+    Denial::new("503 Service Unavailable", "The request could not be judged in time").counted_as("busy")
 }
 
 /// What a refusal is counted as.
@@ -179,7 +188,7 @@ fn label_of(refusal: &Refusal) -> &'static str {
 impl Denial {
     /// The whole reply.
     pub(crate) fn reply(&self) -> String {
-        let Denial { status, reason, challenge } = self;
+        let Denial { status, reason, challenge, label: _ } = self;
         let len = reason.len() + 1;
         let challenge = challenge.map(|challenge| format!("WWW-Authenticate: {challenge}\r\n")).unwrap_or_default();
         format!(

@@ -1,21 +1,22 @@
 //! Files of names and password hashes, as Apache's htpasswd(1) writes them: bcrypt (`-B`), SHA-512 and SHA-256 of crypt(5)
 //! (`-5`, `-2`). The hashes that are quick to try (MD5, SHA-1, DES) and plain words are not taken.
 //!
-//! A hash is made to be slow, which is done beside the connections, and as often at a time as there are processors. What was
-//! good is remembered as a keyed digest, so that a page with its fifty files costs one hash.
+//! A hash is made to be slow, which is done beside the connections, in turns. What was good is remembered as a keyed digest, so
+//! that a page with its fifty files costs one hash.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
 
 use super::basic::{demand, shown};
+use super::turns::Turns;
 use super::{Credentials, Judgement, Plugin};
 use crate::file;
 use crate::handler::Denial;
@@ -29,7 +30,7 @@ pub(super) struct File {
     key: hmac::Key,
     /// What each user has shown that was good.
     known: Mutex<HashMap<String, hmac::Tag>>,
-    turns: Arc<Semaphore>,
+    turns: Turns,
 }
 
 impl fmt::Debug for File {
@@ -39,13 +40,13 @@ impl fmt::Debug for File {
 }
 
 impl File {
-    pub(super) fn open(source: &Anchored) -> Result<Self, BadSetting> {
+    pub(super) fn open(source: &Anchored, patience: Duration) -> Result<Self, BadSetting> {
         let path = source.path()?;
         let text = file::open(&path).and_then(io::read_to_string).map_err(|error| source.bad(error))?;
-        Self::read(&text).map_err(|why| source.bad(why))
+        Self::read(&text, patience).map_err(|why| source.bad(why))
     }
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str, patience: Duration) -> Result<Self, String> {
         let mut users = HashMap::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -64,8 +65,8 @@ impl File {
         let anyone = users.values().next().map(Arc::clone).ok_or("there is nobody in it")?;
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
         let key = key.map_err(|_| "there are no random numbers".to_owned())?;
-        let turns = Semaphore::new(thread::available_parallelism().map_or(1, usize::from));
-        Ok(File { users, anyone, key, known: Mutex::default(), turns: Arc::new(turns) })
+        let turns = Turns::new(thread::available_parallelism().map_or(1, usize::from), patience);
+        Ok(File { users, anyone, key, known: Mutex::default(), turns })
     }
 
     async fn check(&self, credentials: &Credentials<'_>) -> Result<(), Denial> {
@@ -75,10 +76,13 @@ impl File {
         if self.is_known(user, tag) {
             return Ok(());
         }
+        let turn = self.turns.take(credentials.client).await?;
+        // What the same client has shown in front of it may have been good.
+        if self.is_known(user, tag) {
+            return Ok(());
+        }
         let hash = self.users.get(user);
         let (tried, word) = (Arc::clone(hash.unwrap_or(&self.anyone)), password.to_owned());
-        // It is never closed.
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
         let fits = tokio::task::spawn_blocking(move || {
             // A client that does not wait for the answer takes nobody else's turn: the work is done all the same.
             let _turn = turn;
@@ -128,6 +132,7 @@ mod tests {
     use super::*;
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
+    use tokio::time::timeout;
 
     /// Made by htpasswd: "secret" of ann, bob and cyd.
     const USERS: &str = "# users\n\
@@ -135,6 +140,8 @@ mod tests {
         \n\
         bob:$6$rounds=1000$PUJcBjJCAiFuBGix$cH.DRxGgXly6HgwnzLbuBOvuTQY6y6nIHRGkw5BsSmJ3VvPkfsfd8NVJrz4QPWnidL3oqw8SBoH80WLfLrLqL.\n\
         cyd:$5$rounds=1000$JqYpozZp3ETLdPWg$vqPspv6Jna9E9kmfYqlszD/rTyQQI3Xl/ns0j.P2vkC\n";
+
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     async fn judged(file: &File, words: &str) -> bool {
         let field = format!("Basic {}", STANDARD.encode(words));
@@ -144,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_in_the_file_are_let_in_again_and_again() {
-        let file = File::read(USERS).unwrap();
+        let file = File::read(USERS, PATIENCE).unwrap();
         for user in ["ann", "bob", "cyd"] {
             for _ in 0..2 {
                 assert!(judged(&file, &format!("{user}:secret")).await, "{user}");
@@ -158,16 +165,15 @@ mod tests {
     #[tokio::test]
     async fn a_turn_lasts_as_long_as_its_work_whoever_has_left() {
         let slow = "ann:$2y$12$90x4BxjukV56aDjtVBRaN.Ab2D/1QrT/.fPIfW7avuKqRoJlihIOC";
-        let file = File::read(slow).unwrap();
-        let all = file.turns.available_permits();
+        let file = File::read(slow, PATIENCE).unwrap();
         tokio::select! {
             biased;
             _ = judged(&file, "ann:x") => panic!("it takes its time"),
             () = std::future::ready(()) => {}
         }
-        assert_eq!(file.turns.available_permits(), all - 1);
-        let again = file.turns.acquire_many(u32::try_from(all).unwrap());
-        drop(again.await.unwrap());
+        let again = timeout(Duration::ZERO, file.turns.take(None));
+        assert!(again.await.is_err());
+        drop(file.turns.take(None).await.unwrap());
     }
 
     #[test]
@@ -181,8 +187,8 @@ mod tests {
             "ann:$2y$05$short",
             "ann:$6$short",
         ] {
-            assert!(File::read(text).is_err(), "{text}");
+            assert!(File::read(text, PATIENCE).is_err(), "{text}");
         }
-        assert!(File::read("# x\nann:secret").unwrap_err().starts_with("line 2: the password of ann"));
+        assert!(File::read("# x\nann:secret", PATIENCE).unwrap_err().starts_with("line 2: the password of ann"));
     }
 }

@@ -7,27 +7,42 @@ mod client_cert;
 mod htpasswd;
 mod kind;
 mod origin;
+mod turns;
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use http::header;
 
 use crate::handler::{Denial, Request, WebRequest};
+use crate::limits::client;
 use crate::setting::{Anchored, BadSetting, Source};
 use crate::tls::TlsFacts;
 use crate::trust::fields;
 
 pub use kind::Kind;
 
+/// How long the check of a password may be waited for, if an opening handshake may take longer.
+const WAIT: Duration = Duration::from_secs(5);
+
 /// Who is let in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// A plugin, and what it is told.
     pub plugin: Option<(Kind, Source)>,
     /// The option that names a file of users and password hashes, as Apache's htpasswd(1) writes it, and that file.
     pub basic_file: Option<Source>,
+    /// How long an opening handshake may take. A password waits for half of that at most until it is checked.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { plugin: None, basic_file: None, handshake_timeout: WAIT * 2 }
+    }
 }
 
 /// What a request shows of its sender.
@@ -37,6 +52,8 @@ struct Credentials<'a> {
     authorization: Option<&'a str>,
     /// The page that sent it.
     origin: Option<&'a str>,
+    /// Who sent it, if it can be told from others: an address, or a network.
+    client: Option<IpAddr>,
     /// The TLS session.
     tls: Option<&'a TlsFacts>,
 }
@@ -66,10 +83,11 @@ impl Auth {
     /// # Errors
     /// A source that is not what the plugin wants, a file that cannot be read or holds something else.
     pub fn new(settings: Settings) -> Result<Self, BadSetting> {
-        let Settings { plugin, basic_file } = settings;
+        let Settings { plugin, basic_file, handshake_timeout } = settings;
         let sources = Sources {
             plugin: plugin.map(|(kind, source)| (kind, Anchored::new(source))),
             basic_file: basic_file.map(Anchored::new),
+            patience: WAIT.min(handshake_timeout / 2),
         };
         let plugins = RwLock::new(Arc::new(sources.open()?));
         Ok(Auth { sources, plugins })
@@ -93,7 +111,7 @@ impl Auth {
         let authorization = only(fields(&request.head, header::AUTHORIZATION.as_str()));
         let authorization = authorization.and_then(|field| std::str::from_utf8(field).ok());
         let (origin, tls) = (request.accepted.origin.as_deref(), request.tls.as_deref());
-        self.judge(&Credentials { authorization, origin, tls }).await
+        self.judge(&Credentials { authorization, origin, client: client(request.peer), tls }).await
     }
 
     /// Whether a request for a file is let in.
@@ -104,9 +122,8 @@ impl Auth {
         let headers = &request.head.headers;
         let field = |name| only(headers.get_all(name).iter()).and_then(|value| value.to_str().ok());
         let tls = request.tls.as_deref();
-        let credentials =
-            Credentials { authorization: field(header::AUTHORIZATION), origin: field(header::ORIGIN), tls };
-        self.judge(&credentials).await
+        let (authorization, origin) = (field(header::AUTHORIZATION), field(header::ORIGIN));
+        self.judge(&Credentials { authorization, origin, client: client(request.peer), tls }).await
     }
 
     async fn judge(&self, credentials: &Credentials<'_>) -> Result<(), Denial> {
@@ -123,6 +140,7 @@ impl Auth {
 struct Sources {
     plugin: Option<(Kind, Anchored)>,
     basic_file: Option<Anchored>,
+    patience: Duration,
 }
 
 impl Sources {
@@ -132,7 +150,7 @@ impl Sources {
             plugins.push(kind.open(source)?);
         }
         if let Some(source) = &self.basic_file {
-            plugins.push(Box::new(htpasswd::File::open(source)?));
+            plugins.push(Box::new(htpasswd::File::open(source, self.patience)?));
         }
         Ok(plugins)
     }

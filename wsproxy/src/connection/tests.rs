@@ -67,6 +67,8 @@ async fn reply(client: &mut DuplexStream) -> (String, String) {
     (head, String::from_utf8(body).unwrap())
 }
 
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const GET: &[u8] = b"GET /Cargo.toml HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[tokio::test]
@@ -163,6 +165,32 @@ async fn a_reply_that_nobody_reads_is_given_up() {
     assert_eq!(start.elapsed().as_secs(), 60);
 }
 
+/// It is answered, and the log does not say that it was incomplete.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_not_judged_in_time_is_told_so() {
+    struct Hesitant;
+
+    impl Handler for Hesitant {
+        async fn admit(&self, _request: &mut Request) -> Result<(), Denial> {
+            std::future::pending().await
+        }
+
+        async fn serve(&self, _request: Request, _socket: WebSocket<Stream>) {}
+    }
+
+    let settings = Settings::default();
+    let start = Deadline::now();
+    let (mut client, served) = connect_to(Hesitant, &settings);
+    client.write_all(UPGRADE).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert_eq!(start.elapsed().as_secs(), settings.handshake_timeout.as_secs());
+    drop(client);
+    let refused = served.await.unwrap().unwrap_err();
+    assert_eq!((refused.label, refused.reason.contains("in time")), ("busy", true), "{refused:?}");
+}
+
 /// It loses its own connection, and takes nobody's place.
 #[tokio::test]
 async fn a_handler_that_panics_leaves_nothing_open() {
@@ -177,13 +205,7 @@ async fn a_handler_that_panics_leaves_nothing_open() {
     let settings = Settings { limits: Limits::new(Some(1), None), ..Settings::default() };
     for count in 1..3 {
         let (mut client, served) = connect_to(Clumsy, &settings);
-        client
-            .write_all(
-                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            )
-            .await
-            .unwrap();
+        client.write_all(UPGRADE).await.unwrap();
         assert!(served.await.unwrap_err().is_panic());
         let text = settings.metrics.text().unwrap();
         assert!(text.contains("wsproxy_open 0\n") && text.contains(&format!("rfc6455\"}} {count}\n")), "{text}");

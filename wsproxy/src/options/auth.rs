@@ -1,6 +1,7 @@
 //! The options for who may come in.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use wsproto::Origin;
@@ -41,7 +42,7 @@ impl AuthOptions {
     ///
     /// # Errors
     /// An option that means nothing without another one that is not there; a source that the plugin cannot use.
-    pub fn settings(self, verifies_clients: bool) -> Result<Settings, Failure> {
+    pub fn settings(self, verifies_clients: bool, handshake_timeout: Duration) -> Result<Settings, Failure> {
         let AuthOptions { basic_auth_file, auth_plugin, auth_source, auth_source_file, .. } = self;
         let plugin = match (auth_plugin, auth_source, auth_source_file) {
             (Some(kind), Some(text), _) => {
@@ -59,6 +60,7 @@ impl AuthOptions {
         if matches!(plugin, Some((Kind::ClientCertCnAuth, _))) && !verifies_clients {
             return Err(Failure::needs("--auth-plugin ClientCertCNAuth", "--verify-client"));
         }
-        Ok(Settings { plugin, basic_file: basic_auth_file.map(|path| Source::Given("--basic-auth-file", path)) })
+        let basic_file = basic_auth_file.map(|path| Source::Given("--basic-auth-file", path));
+        Ok(Settings { plugin, basic_file, handshake_timeout })
     }
 }
