@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use wstests::net::uninterrupted;
@@ -54,15 +55,19 @@ fn the_proxy_protocol_of_anybody_else_is_no_request() {
     refuses(&["--trust-proxy", "10.0.0.0/33", "1", "a:1"], 2, &["--trust-proxy", "10.0.0.0/33"]);
 }
 
-/// A request of hixie-75 with `fields`, and the reply's head.
+/// A request of hixie-75 with `fields`.
+fn chat(fields: &str) -> String {
+    format!(
+        "GET /chat HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: example.org\r\n\
+         Origin: http://example.org\r\n{fields}\r\n"
+    )
+}
+
+/// The same, and the reply's head.
 fn hixie(rig: &Rig, fields: &str) -> String {
     let mut stream = TcpStream::connect(rig.proxy.addr()).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-    let request = format!(
-        "GET /chat HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: example.org\r\n\
-         Origin: http://example.org\r\n{fields}\r\n"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(chat(fields).as_bytes()).unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -82,6 +87,25 @@ fn forwarded_fields_of_a_trusted_proxy_are_believed() {
     let reply = hixie(&stranger, "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n");
     assert!(reply.contains("ws://example.org/chat\r\n"), "{reply}");
     stranger.proxy.stderr_until("peer=127.0.0.1:");
+}
+
+#[test]
+fn a_client_that_is_named_on_a_unix_socket_is_named_to_the_target() {
+    let (scratch, target) = (Scratch::new(), Target::new());
+    let socket = scratch.join("socket");
+    let listen = ["--unix-listen", socket.to_str().unwrap(), &target.addr()];
+    let _proxy = start(&[&["--trust-proxy", "unix", "--proxy-protocol", "v1"], &listen[..]].concat());
+    for (fields, expected) in [
+        ("X-Forwarded-For: 192.0.2.7\r\n", "PROXY TCP4 192.0.2.7 0.0.0.0 0 0\r\n"),
+        ("X-Forwarded-For: 2001:db8::7\r\n", "PROXY TCP6 2001:db8::7 :: 0 0\r\n"),
+        ("", "PROXY UNKNOWN\r\n"),
+    ] {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.write_all(chat(fields).as_bytes()).unwrap();
+        let mut line = vec![0; expected.len()];
+        target.accept().0.read_exact(&mut line).unwrap();
+        assert_eq!(String::from_utf8_lossy(&line), expected);
+    }
 }
 
 #[test]

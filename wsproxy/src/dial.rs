@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -129,7 +129,9 @@ impl Dialer {
         };
         let ends = match (request.peer, request.local) {
             (Peer::Inet(from), Some(to)) => Some(Ends { from, to }),
-            (Peer::Inet(_), None) | (Peer::Unix, _) => None,
+            // A trusted proxy has named the client on a Unix socket, and nobody where the client connected to.
+            (Peer::Inet(from), None) => Some(Ends { from, to: unspecified(from) }),
+            (Peer::Unix, _) => None,
         };
         stream.write_all(&proxy_protocol::header(version, ends)).await
     }
@@ -172,6 +174,12 @@ impl Dialer {
     fn reaches(&self, addr: &SocketAddr) -> bool {
         self.source.is_none_or(|source| source.is_ipv4() == addr.is_ipv4())
     }
+}
+
+/// No address, of the same family.
+fn unspecified(addr: SocketAddr) -> SocketAddr {
+    let any = if addr.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    SocketAddr::new(any, 0)
 }
 
 /// The families in turn, from that of the first on (RFC 8305 section 4). The resolver has sorted each.
