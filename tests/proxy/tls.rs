@@ -9,7 +9,7 @@ use wstests::net::uninterrupted;
 use wstests::{Client, End, Rng, Wire, http, proxy};
 
 use crate::common::Rig;
-use crate::pki::{Pki, s_client, tunnel};
+use crate::pki::{Pki, s_client, subject, tunnel};
 use crate::tools::refused;
 
 const MIB: usize = 1 << 20;
@@ -97,6 +97,11 @@ fn self_pem_is_used_where_it_is_there() {
     let rig = Rig::started(Command::new(proxy()).current_dir(pki.path()));
     let (good, told) = s_client(&rig.proxy, &["-CAfile", &pki.file("ca.pem"), "-verify_return_error"]);
     assert!(good, "{told}");
+    drop(rig);
+    // Its key may stand elsewhere.
+    pki.issue("ca", "self", "/CN=alone", "DNS:localhost");
+    let rig = Rig::started(Command::new(proxy()).current_dir(pki.path()).args(["--key", "self.key"]));
+    assert_eq!(subject(&rig.proxy, None), "CN=alone");
     std::fs::write(pki.file("self.pem"), "nothing of this kind").unwrap();
     refused(pki.path(), &[], 1, &["--cert self.pem: there is no certificate in it"]);
 }

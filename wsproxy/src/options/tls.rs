@@ -91,7 +91,6 @@ impl TlsOptions {
     /// An option that means nothing without another one that is not there.
     pub fn missing(&self) -> Option<Failure> {
         let needs = [
-            (!self.key.is_empty() && self.cert.is_empty(), "--key", "--cert FILE"),
             (self.cafile.is_some() && !self.verify_client, "--cafile", "--verify-client"),
             (self.ssl_target_ca.is_some() && !self.ssl_target, "--ssl-target-ca", "--ssl-target"),
             (self.ssl_target_insecure && !self.ssl_target, "--ssl-target-insecure", "--ssl-target"),
@@ -106,6 +105,7 @@ impl TlsOptions {
             ("--verify-client", self.verify_client),
             ("--ssl-version", self.ssl_version != Version::default()),
             ("--ssl-ciphers", self.ssl_ciphers.is_some()),
+            ("--key", !self.key.is_empty()),
             ("--key-password-file", self.key_password_file.is_some()),
         ]
         .into_iter()
