@@ -13,12 +13,11 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::key_wrap::{self, AesKek, KeyWrap as _};
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
 use super::key::{Key, Secret};
+use super::{decoded, header_of};
 
 /// The one thing that is told of a token that does not open: more would help those who try.
 const CLOSED: &str = "it cannot be decrypted";
@@ -29,9 +28,7 @@ pub(super) fn open(token: &str, key: &Key) -> Result<Vec<u8>, String> {
     let [header, wrapped, iv, text, tag] = parts[..] else {
         return Err("it is no encrypted token".into());
     };
-    let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| "it is not in base64url".to_owned());
-    let fields: Map<String, Value> =
-        serde_json::from_slice(&decoded(header)?).map_err(|_| "its header is no JSON".to_owned())?;
+    let fields = header_of(header)?;
     // RFC 7516 section 4.1.13: what is critical and not understood makes the token invalid.
     if fields.contains_key("crit") || fields.contains_key("zip") {
         return Err("its header asks for something that is not supported (crit, zip)".into());

@@ -9,7 +9,8 @@ mod key;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::Validation;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::{Lookup, Miss, Plugin, described};
@@ -42,13 +43,23 @@ impl Jwt {
     }
 
     fn signed(&self, token: &str) -> Result<Claims, String> {
-        let mut rules = Validation::default();
-        rules.algorithms = self.0.algorithms().to_vec();
-        // The times are looked at by `timely`, and by nobody else.
-        rules.required_spec_claims.clear();
-        (rules.validate_exp, rules.validate_aud) = (false, false);
-        let token = jsonwebtoken::decode::<Claims>(token, self.0.verifying(), &rules);
-        token.map(|token| token.claims).map_err(|error| error.to_string())
+        let (message, proof) = token.rsplit_once('.').ok_or(NONE)?;
+        let (header, claims) = message.split_once('.').filter(|(_, rest)| !rest.contains('.')).ok_or(NONE)?;
+        let header = header_of(header)?;
+        // RFC 7515 section 4.1.11: what is critical and not understood makes the token invalid. What is not critical and not
+        // understood is ignored, whatever it is (section 4).
+        if header.contains_key("crit") {
+            return Err("its header asks for something that is not supported (crit)".into());
+        }
+        let alg = header.get("alg").and_then(Value::as_str).unwrap_or_default();
+        let algorithm = alg.parse().ok().filter(|algorithm| self.0.algorithms().contains(algorithm));
+        let algorithm = algorithm.ok_or_else(|| format!("its alg, {alg:?}, is not one for this key"))?;
+        match jsonwebtoken::crypto::verify(proof, message.as_bytes(), self.0.verifying(), algorithm) {
+            Ok(true) => {}
+            Ok(false) => return Err("it is not signed with the key".into()),
+            Err(error) => return Err(error.to_string()),
+        }
+        serde_json::from_slice(&decoded(claims)?).map_err(|_| "its claims are no JSON object".to_owned())
     }
 
     fn opened(&self, token: &str) -> Result<Claims, String> {
@@ -66,6 +77,19 @@ impl Plugin for Jwt {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         Box::pin(std::future::ready(self.target(token, now)))
     }
+}
+
+/// What is told of what is no token at all.
+const NONE: &str = "it is no signed token";
+
+/// A part of a token.
+fn decoded(part: &str) -> Result<Vec<u8>, String> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| "it is not in base64url".to_owned())
+}
+
+/// The fields of a header.
+fn header_of(part: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_slice(&decoded(part)?).map_err(|_| "its header is no JSON object".to_owned())
 }
 
 /// A JWE has five parts, a JWS three (RFC 7516 section 9).
@@ -92,8 +116,6 @@ fn timely(claims: &Claims, now: f64) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 
     const SECRET: [u8; 32] = [7; 32];
@@ -121,6 +143,25 @@ mod tests {
         assert_eq!(judged(r#"{"host":"h","port":1,"nbf":1001}"#), refused("it is not valid yet"));
         assert_eq!(judged(r#"{"host":"h","port":1,"exp":"2000"}"#), refused("exp is no time"));
         assert_eq!(judged(r#"{"port":1}"#), refused("it holds no target: host, port"));
+    }
+
+    #[test]
+    fn fields_that_are_not_understood_are_ignored_unless_they_are_critical() {
+        let with = |fields: &str| {
+            let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256"{fields}}}"#));
+            let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(r#"{"host":"h","port":1}"#));
+            let key = EncodingKey::from_secret(&SECRET);
+            let proof = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+            jwt().target(&format!("{message}.{proof}"), 0.0)
+        };
+        for fields in ["", r#","x":1,"y":{"z":[true]}"#, r#","typ":null,"cty":5,"kid":"k","jwk":"j","x5c":{}"#] {
+            assert!(with(fields).is_ok(), "{fields}");
+        }
+        for fields in [r#","crit":["x"],"x":1"#, r#","crit":["b64"],"b64":false"#, r#","crit":[]"#, r#","crit":"exp""#]
+        {
+            let refused = with(fields);
+            assert!(matches!(&refused, Err(Miss::Refused(why)) if why.contains("crit")), "{fields}: {refused:?}");
+        }
     }
 
     #[test]
