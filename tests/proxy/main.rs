@@ -8,6 +8,7 @@ mod dialing;
 mod ending;
 mod front;
 mod hixie;
+mod leaving;
 mod listening;
 mod nginx;
 mod options;

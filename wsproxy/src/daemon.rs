@@ -3,12 +3,13 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{ForkResult, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, fork};
 use nix::unistd::{initgroups, setgid, setgroups, setsid, setuid};
+use wsproxy::made::MadeFile;
 
 use crate::config::Identity;
 use crate::ending::release_signals;
@@ -81,47 +82,27 @@ pub fn silence(null: &File) -> Result<(), Failure> {
     done.map_err(|why| Failure::system("/dev/null", why))
 }
 
-/// A file with the number of this process, removed when this is dropped if it is still the one that was made.
-#[derive(Debug)]
-pub struct PidFile {
-    path: PathBuf,
-    id: (u64, u64),
-}
-
-impl PidFile {
-    /// Writes it.
-    ///
-    /// # Errors
-    /// Those of open(2) and write(2).
-    pub fn write(path: &Path) -> Result<Self, Failure> {
-        let write = || {
-            let path = std::path::absolute(path)?;
-            // A FIFO without a reader is not waited for.
-            let mut open = File::options();
-            let mut file = open.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(&path)?;
-            writeln!(file, "{}", std::process::id())?;
-            let made = file.metadata()?;
-            Ok(PidFile { path, id: (made.dev(), made.ino()) })
-        };
-        write().map_err(|why: std::io::Error| Failure::system(format!("--pid-file {}", path.display()), why))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.id) {
-            // Whoever has given up the right to remove it leaves it, as daemons do.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
+/// Writes a file with the number of this process.
+///
+/// # Errors
+/// Those of open(2) and write(2).
+pub fn write_pid(path: &Path) -> Result<MadeFile, Failure> {
+    let write = || {
+        // A FIFO without a reader is not waited for.
+        let mut open = File::options();
+        let mut file = open.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        writeln!(file, "{}", std::process::id())?;
+        MadeFile::new(path, &file.metadata()?)
+    };
+    write().map_err(|why: std::io::Error| Failure::system(format!("--pid-file {}", path.display()), why))
 }
 
 /// Gives up what is not needed when all is opened: the groups, the file system, the user. The user's groups are looked up before the
-/// files that name them are out of reach, and the user goes last, with the right to all of it.
+/// files that name them are out of reach, and the user goes last, with the right to all of it. `files` are told of the root directory.
 ///
 /// # Errors
 /// Those of chroot(2), initgroups(3), setgid(2) and setuid(2).
-pub fn give_up(identity: &Identity) -> Result<(), Failure> {
+pub fn give_up<'a>(identity: &Identity, files: impl Iterator<Item = &'a mut MadeFile>) -> Result<(), Failure> {
     let Identity { user, uid, gid, chroot: root } = identity;
     let group = gid.or(user.as_ref().map(|user| user.gid));
     let uid = user.as_ref().map(|user| user.uid).or(*uid);
@@ -142,8 +123,10 @@ pub fn give_up(identity: &Identity) -> Result<(), Failure> {
     }
     if let Some(root) = root {
         let failed = |why| Failure::system(format!("--chroot {}", root.display()), why);
+        let real = root.canonicalize().unwrap_or_default();
         chroot(root).map_err(failed)?;
         chdir("/").map_err(failed)?;
+        files.for_each(|file| file.below(&real));
     }
     if let Some(uid) = uid {
         setuid(uid).map_err(|why| Failure::system(format!("--user {uid}"), why))?;

@@ -45,6 +45,7 @@ pub mod handler;
 mod heartbeat;
 pub mod lifecycle;
 pub mod limits;
+pub mod made;
 pub mod metrics;
 pub mod monitor;
 mod opening;

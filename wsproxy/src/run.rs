@@ -13,15 +13,16 @@ use wsproto::Policy;
 use wsproxy::auth::Auth;
 use wsproxy::dial::Dialer;
 use wsproxy::limits::Limits;
+use wsproxy::made::MadeFile;
 use wsproxy::proxy::{Proxy, Towards};
-use wsproxy::socket::{self, Accepted, Bound, Inherited, SocketFile};
+use wsproxy::socket::{self, Accepted, Bound, Inherited};
 use wsproxy::tls::{TargetTls, Tls};
 use wsproxy::token::Tokens;
 use wsproxy::web::Web;
 use wsproxy::{BadSetting, Server, Settings, monitor};
 
 use crate::config::{self, Config};
-use crate::daemon::{self, PidFile, Side};
+use crate::daemon::{self, Side};
 use crate::doors::Doors;
 use crate::ending::{Ending, Reload};
 use crate::failure::Failure;
@@ -71,7 +72,7 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> 
     }
     // From here on there are files to remove.
     ending::hold_signals();
-    let _socket_file = sources.open_unix(config)?;
+    let mut socket_file = sources.open_unix(config)?;
     let null = File::options().read(true).write(true).open("/dev/null");
     let null = null.map_err(|why| Failure::system("/dev/null", why))?;
     let notify = Notify::from_environment();
@@ -81,8 +82,8 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> 
         Some(Side::Daemon(waiter)) => Some(waiter),
         None => None,
     };
-    let _pid_file = config.running.pid_file.as_deref().map(PidFile::write).transpose()?;
-    daemon::give_up(&config.identity)?;
+    let mut pid_file = config.running.pid_file.as_deref().map(daemon::write_pid).transpose()?;
+    daemon::give_up(&config.identity, socket_file.iter_mut().chain(&mut pid_file))?;
     let audible = waiter.is_none() && !inherited::stderr_is_the_socket();
     if config.inetd && !audible {
         daemon::silence(&null)?;
@@ -192,7 +193,7 @@ impl Sources {
     }
 
     /// Opens the Unix socket, whose file is to be removed at the end.
-    fn open_unix(&mut self, config: &Config) -> Result<Option<SocketFile>, Failure> {
+    fn open_unix(&mut self, config: &Config) -> Result<Option<MadeFile>, Failure> {
         let Some((path, mode)) = &config.unix_listen else { return Ok(None) };
         let failed = |why| Failure::system(format!("--unix-listen {}", path.display()), why);
         let (socket, file) = socket::listen_unix(path, *mode).map_err(failed)?;

@@ -5,15 +5,16 @@ use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::address::Listen;
+use crate::made::MadeFile;
 
 /// How many connections may wait to be accepted; the kernel bounds it further (net.core.somaxconn).
 const BACKLOG: i32 = 4096;
@@ -162,33 +163,16 @@ pub fn shorten_send_queue(socket: &impl AsFd, local: IpAddr, peer: IpAddr) {
     }
 }
 
-/// A Unix socket's file, removed when this is dropped if it is still the one that was made.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    id: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.id) {
-            // Whoever may not remove it leaves a stale file, which the next start replaces.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Listens at `path`, a file with the permissions `mode`. A socket that nobody listens on is replaced.
+/// Listens at `path`, a file with the permissions `mode`, which is to be removed at the end. A socket that nobody listens on is replaced.
 ///
 /// # Errors
 /// `AddrInUse` if somebody listens there, or it is another kind of file; those of bind(2) and listen(2).
-pub fn listen_unix(path: &Path, mode: u32) -> io::Result<(Bound, SocketFile)> {
+pub fn listen_unix(path: &Path, mode: u32) -> io::Result<(Bound, MadeFile)> {
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     // From here on it is removed again whatever fails.
-    let made = std::fs::symlink_metadata(path)?;
-    let file = SocketFile { path: std::path::absolute(path)?, id: (made.dev(), made.ino()) };
+    let file = MadeFile::new(path, &std::fs::symlink_metadata(path)?)?;
     // Until it listens, nobody can connect, whatever the permissions are.
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
