@@ -1,10 +1,12 @@
 //! What the process leaves behind: none of the files that stand for it.
 
 use std::fs;
+use std::process::Command;
 
-use wstests::{Scratch, wait};
+use wstests::{Scratch, proxy, wait};
 
 use crate::common::{spawn, start};
+use crate::tools::finish;
 
 /// From the first file on, signals wait until they are served.
 #[test]
@@ -42,4 +44,29 @@ fn a_root_directory_is_no_reason_to_leave_files() {
         assert!(proxy.wait().success());
         assert_eq!(fs::read_dir(&real).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn a_file_of_the_process_id_that_cannot_be_written_is_not_left_empty() {
+    let scratch = Scratch::new();
+    let pid = scratch.join("pid");
+    // A limit on the size of files stands for a full disk.
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" --pid-file \"$1\" 127.0.0.1:0 127.0.0.1:1";
+    let output = finish(Command::new("sh").args(["-c", script]).arg(proxy()).arg(&pid));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("--pid-file") && told.contains("File too large"), "{told}");
+    assert!(!pid.exists());
+}
+
+#[test]
+fn what_is_no_file_is_not_removed_after_a_process_id() {
+    let scratch = Scratch::new();
+    let pipe = scratch.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let _reader = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut proxy = start(&["--pid-file", pipe.to_str().unwrap(), "127.0.0.1:{port}", "127.0.0.1:1"]);
+    proxy.signal(libc::SIGTERM);
+    assert!(proxy.wait().success());
+    assert!(pipe.exists());
 }

@@ -82,17 +82,20 @@ pub fn silence(null: &File) -> Result<(), Failure> {
     done.map_err(|why| Failure::system("/dev/null", why))
 }
 
-/// Writes a file with the number of this process.
+/// Writes a file with the number of this process, to be removed at the end; `None`, if what stands there is no regular file, such as a
+/// device: that stays.
 ///
 /// # Errors
-/// Those of open(2) and write(2).
-pub fn write_pid(path: &Path) -> Result<MadeFile, Failure> {
+/// Those of open(2) and write(2). Nothing is left of the file then.
+pub fn write_pid(path: &Path) -> Result<Option<MadeFile>, Failure> {
     let write = || {
         // A FIFO without a reader is not waited for.
         let mut open = File::options();
         let mut file = open.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let data = file.metadata()?;
+        let made = data.is_file().then(|| MadeFile::new(path, &data)).transpose()?;
         writeln!(file, "{}", std::process::id())?;
-        MadeFile::new(path, &file.metadata()?)
+        Ok(made)
     };
     write().map_err(|why: std::io::Error| Failure::system(format!("--pid-file {}", path.display()), why))
 }

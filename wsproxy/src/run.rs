@@ -82,7 +82,7 @@ pub fn start(config: &Config, descriptors: Vec<OwnedFd>) -> Result<u8, Failure> 
         Some(Side::Daemon(waiter)) => Some(waiter),
         None => None,
     };
-    let mut pid_file = config.running.pid_file.as_deref().map(daemon::write_pid).transpose()?;
+    let mut pid_file = config.running.pid_file.as_deref().map(daemon::write_pid).transpose()?.flatten();
     daemon::give_up(&config.identity, socket_file.iter_mut().chain(&mut pid_file))?;
     let audible = waiter.is_none() && !inherited::stderr_is_the_socket();
     if config.inetd && !audible {
