@@ -168,7 +168,7 @@ fn a_disk_that_is_full_ends_the_recording_alone() {
     fs::create_dir(scratch.join("session.2")).unwrap();
     let record = ["--record", base.to_str().unwrap()];
     let rig = Rig::started(Command::new(proxy()).args(record).env("LD_PRELOAD", preload("strange_disk")));
-    for why in ["No space left", "directory"] {
+    for why in ["No space left", "no regular file"] {
         let (mut client, target) = rig.connect(Wire::Rfc6455);
         talk(&mut client, &target);
         let log = rig.proxy.stderr_until("--record");
@@ -231,15 +231,22 @@ fn what_is_no_regular_file_is_not_recorded_to() {
     }
     let _reader = fs::OpenOptions::new().read(true).write(true).open(name(2)).unwrap();
     symlink("/dev/null", name(3)).unwrap();
+    fs::write(scratch.join("precious"), "x").unwrap();
+    symlink("precious", name(5)).unwrap();
+    symlink("nowhere", name(6)).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(name(4)).unwrap();
     let rig = Rig::new(&["--record", base.to_str().unwrap()]);
-    for number in 1..5 {
+    for number in 1..7 {
         let (mut client, target) = rig.connect(Wire::Rfc6455);
         talk(&mut client, &target);
         let log = rig.proxy.stderr_until("--record: this connection is not recorded");
         assert!(log.contains(&format!("session.{number} ")) && log.contains("no regular file"), "{log}");
     }
+    // Another name of the file that is replaced keeps what it had.
+    fs::hard_link(scratch.join("precious"), name(7)).unwrap();
     session(&rig, Wire::Rfc6455, b"from the client", b"from the target");
-    complete(&name(5));
-    assert_eq!(side(&pieces(&name(5), false), true), b"from the client");
+    complete(&name(7));
+    assert_eq!(side(&pieces(&name(7), false), true), b"from the client");
+    assert_eq!(fs::read(scratch.join("precious")).unwrap(), b"x");
+    assert!(!scratch.join("nowhere").exists());
 }

@@ -1,9 +1,9 @@
 //! The thread that writes recordings.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -121,27 +121,17 @@ fn begin(open: &mut HashMap<u64, Open>, path: PathBuf, form: Form, start: &Start
     }
 }
 
-/// Opens a file that only its owner can read, whatever file stood there before. What is none, such as a FIFO that nobody reads, could
-/// stop the one thread that writes all recordings: it is not waited for, and not written to.
+/// Makes a file that only its owner can read, in place of one that stood there before: that may be somebody else's, who waits for
+/// what comes, or have another name elsewhere. What is no regular file stays, and nothing is written to it: a FIFO that nobody reads
+/// could stop the one thread that writes all recordings, and a symbolic link may lead anywhere.
 fn create(path: &Path) -> io::Result<File> {
-    let opened = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(SECRET)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path);
-    let file = match opened {
-        // "ENXIO O_NONBLOCK | O_WRONLY is set, the named file is a FIFO, and no process has the FIFO open for reading", or it is a
-        // socket: open(2).
-        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Err(irregular()),
-        opened => opened?,
-    };
-    if !file.metadata()?.is_file() {
-        return Err(irregular());
+    match fs::symlink_metadata(path) {
+        Ok(old) if old.is_file() => fs::remove_file(path)?,
+        Ok(_) => return Err(irregular()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
-    file.set_permissions(Permissions::from_mode(SECRET))?;
-    Ok(file)
+    OpenOptions::new().write(true).create_new(true).mode(SECRET).open(path)
 }
 
 /// Does something to one recording, which ends if that fails.
