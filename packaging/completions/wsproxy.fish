@@ -26,7 +26,7 @@ complete -c wsproxy -l ssl-ciphers -d 'The cipher suites to speak, and no others
 complete -c wsproxy -l cafile -d 'Trust the authorities of this file (PEM) with certificates of clients, and no others' -r -F
 complete -c wsproxy -l ssl-target-ca -d 'Trust the authorities of this file (PEM) with the target\'s certificate, and no others' -r -F
 complete -c wsproxy -l web -d 'Serve the files of this directory on the same port; index.html stands for its directory' -r -F
-complete -c wsproxy -l header -d 'Add this header field to web replies, in place of one of the same name' -r
+complete -c wsproxy -l header -d 'Add this header field to web replies, in place of the server\'s own of that name; repeatable' -r
 complete -c wsproxy -l record -d 'Record each connection in a file of its own, FILE.N, where N is its number in the log. What passes may be secret: the file is its owner\'s alone' -r -F
 complete -c wsproxy -l record-format -d 'What a recording looks like: js, as in 2011, for noVNC\'s player; or jsonl, with times, directions and base64' -r
 complete -c wsproxy -l wrap-mode -d 'When PROGRAM ends: exit with its status, the default; ignore it and serve on; or respawn it, unless it has ended three times within ten seconds' -r -f -a "exit\t'End with it'

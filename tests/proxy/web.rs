@@ -211,14 +211,17 @@ fn files_come_over_tls_on_the_same_port_too() {
 #[test]
 fn header_fields_are_added_and_replaced() {
     let added = ["--header", "Strict-Transport-Security: max-age=60", "--header", "cache-control:max-age=5"];
-    let (site, rig) = site(&added);
+    let twice = ["--header", "Link: </a>", "--header", "link: </b>", "--header", "cache-control: no-store"];
+    let (site, rig) = site(&[&added[..], &twice].concat());
     for path in ["/app.js", "/missing"] {
         let mut kept = Kept::new(TcpStream::connect(rig.proxy.addr()).unwrap());
         kept.send(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
         let (lines, _) = kept.reply(true);
         assert!(lines.contains(&"strict-transport-security: max-age=60".to_owned()), "{lines:?}");
         let caching: Vec<_> = lines.iter().filter(|line| line.starts_with("cache-control")).collect();
-        assert_eq!(caching, ["cache-control: max-age=5"], "{path}");
+        assert_eq!(caching, ["cache-control: max-age=5", "cache-control: no-store"], "{path}");
+        let links: Vec<_> = lines.iter().filter(|line| line.starts_with("link")).collect();
+        assert_eq!(links, ["link: </a>", "link: </b>"], "{path}");
     }
     for (bad, why) in [
         ("no colon", "NAME:VALUE"),

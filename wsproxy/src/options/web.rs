@@ -24,7 +24,7 @@ pub struct WebOptions {
     /// Ask clients for the same credentials for files as for WebSockets
     #[arg(long)]
     web_auth: bool,
-    /// Add this header field to web replies, in place of one of the same name
+    /// Add this header field to web replies, in place of the server's own of that name; repeatable
     #[arg(long, value_name = "NAME:VALUE", value_parser = field)]
     header: Vec<(HeaderName, HeaderValue)>,
 }

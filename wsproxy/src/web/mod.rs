@@ -13,7 +13,7 @@ mod tree;
 
 use std::path::PathBuf;
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -37,7 +37,7 @@ pub struct Settings {
     pub list: bool,
     /// Requests are looked at by [`Handler::admit_web`] first.
     pub auth: bool,
-    /// Header fields for every reply; they replace those of the same name.
+    /// Header fields for every reply; they replace those of the same name that it has, and not each other.
     pub fields: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -47,7 +47,7 @@ pub struct Web {
     tree: Tree,
     list: bool,
     auth: bool,
-    fields: Vec<(HeaderName, HeaderValue)>,
+    fields: HeaderMap,
 }
 
 impl Web {
@@ -58,7 +58,11 @@ impl Web {
     pub fn new(settings: Settings) -> Result<Self, BadSetting> {
         let Settings { directory, list, auth, fields } = settings;
         let tree = Tree::open(&directory).map_err(|error| BadSetting::file("--web", &directory, error))?;
-        Ok(Web { tree, list, auth, fields })
+        let mut all = HeaderMap::new();
+        for (name, value) in fields {
+            all.append(name, value);
+        }
+        Ok(Web { tree, list, auth, fields: all })
     }
 }
 

@@ -54,9 +54,8 @@ pub(super) async fn reply<H: Handler>(
         // Whoever wants to know what follows this request would have to read the body.
         reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    for (name, value) in &web.fields {
-        reply.headers_mut().insert(name, value.clone());
-    }
+    // The first of a name replaces what the reply has of it, the others are added to that.
+    reply.headers_mut().extend(web.fields.clone());
     let (method, path, status) = (&head.method, head.uri.path(), reply.status().as_u16());
     tracing::info!(id, %peer, %method, path, status, "web");
     Ok(reply)
