@@ -66,7 +66,7 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// Listens at all addresses that `listen` stands for. Without a host that is one IPv6 socket that takes IPv4 as well, or an IPv4
+/// Listens at all addresses that `listen` stands for and this machine has. Without a host that is one IPv6 socket that takes IPv4 as well, or an IPv4
 /// socket where the kernel has no IPv6.
 ///
 /// # Errors
@@ -75,23 +75,37 @@ pub fn listen(listen: &Listen) -> io::Result<Vec<Bound>> {
     let Some(host) = &listen.host else {
         let any = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, listen.port));
         return match bind(any, false) {
-            Err(error) if lacks_ipv6(&error) => {
+            Err(error) if is_missing(&error) => {
                 bind(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, listen.port)), false).map(|one| vec![one])
             }
             bound => bound.map(|one| vec![one]),
         };
     };
-    let (mut sockets, mut port) = (Vec::new(), listen.port);
-    for mut addr in (host.as_str(), listen.port).to_socket_addrs()? {
+    listen_at((host.as_str(), listen.port).to_socket_addrs()?)
+}
+
+/// Listens at all addresses of a name that this machine has. One must be there: a name may have addresses of other machines, or of
+/// IPv6 where that is switched off.
+fn listen_at(addrs: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<Bound>> {
+    let (mut sockets, mut chosen, mut missing) = (Vec::new(), None, None);
+    for mut addr in addrs {
         // A port of the kernel's choice is one port.
-        addr.set_port(port);
-        let bound = bind(addr, true)?;
-        if let Bound::Tcp(listener) = &bound {
-            port = listener.local_addr()?.port();
+        addr.set_port(chosen.unwrap_or(addr.port()));
+        match bind(addr, true) {
+            Ok(bound) => {
+                if let Bound::Tcp(listener) = &bound {
+                    chosen = Some(listener.local_addr()?.port());
+                }
+                sockets.push(bound);
+            }
+            Err(error) if is_missing(&error) => missing = Some(error),
+            Err(error) => return Err(error),
         }
-        sockets.push(bound);
     }
-    Ok(sockets)
+    match missing {
+        Some(error) if sockets.is_empty() => Err(error),
+        _ => Ok(sockets),
+    }
 }
 
 /// Whether a program could listen on a port, of all addresses, now.
@@ -107,13 +121,13 @@ pub fn check_free(port: u16) -> io::Result<()> {
         socket.bind(&addr.into())
     };
     match bind(any) {
-        Err(error) if lacks_ipv6(&error) => bind(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port))),
+        Err(error) if is_missing(&error) => bind(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port))),
         bound => bound,
     }
 }
 
-/// No IPv6 in the kernel, or it is switched off.
-fn lacks_ipv6(error: &io::Error) -> bool {
+/// The machine has no such address: it is another's, or there is no IPv6 in the kernel, or it is switched off.
+fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
@@ -261,6 +275,21 @@ impl fmt::Display for Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_a_name_that_are_not_there_are_left_out_unless_all_are() {
+        let [here, there, further] =
+            ["127.0.0.1:0", "192.0.2.1:0", "[2001:db8::1]:0"].map(|addr| addr.parse::<SocketAddr>().unwrap());
+        let shown = |addrs: &[SocketAddr]| listen_at(addrs.iter().copied()).map(|bound| bound[0].to_string());
+        for addrs in [[there, further, here], [here, there, further]] {
+            assert!(shown(&addrs).unwrap().starts_with("127.0.0.1:"), "{addrs:?}");
+            assert_eq!(listen_at(addrs.into_iter()).unwrap().len(), 1);
+        }
+        assert!(is_missing(&shown(&[there, further]).unwrap_err()));
+        let held = std::net::TcpListener::bind(here).unwrap();
+        let error = shown(&[there, held.local_addr().unwrap()]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
 
     #[test]
     fn the_send_queue_is_short_within_this_host_and_nowhere_else() {
