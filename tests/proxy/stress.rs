@@ -14,7 +14,7 @@ use crate::common::{Rig, Target, talk};
 const MIB: usize = 1 << 20;
 
 /// Close races, unless `STRESS_RACES` says how many.
-const RACES: u64 = 1000;
+const RACES: u64 = 10_000;
 
 /// Races at a time.
 const RACERS: usize = 8;
