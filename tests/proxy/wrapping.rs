@@ -1,6 +1,7 @@
 //! `wsproxy PORT -- PROGRAM`: the program is a WebSocket server, in place or behind the proxy.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 
 use wstests::{Client, Mode, Ports, Scratch, Server, Wire, proxy, wait};
@@ -102,6 +103,38 @@ fn a_program_stands_behind_the_proxy_where_an_option_needs_one() {
         assert_eq!(server.wait().code(), Some(7));
         assert!(is_gone(pid));
     }
+}
+
+/// It is process 1 of a container, say.
+#[test]
+fn what_a_program_leaves_behind_is_waited_for() {
+    // SAFETY: plain system call.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("only root can make process 1");
+        return;
+    }
+    let scratch = Scratch::new();
+    let pipe = scratch.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let script = "exec 3< \"$0\"; for i in 1 2 3; do (cat <&3 & exit); done; exit 5";
+    let mut command = Command::new("unshare");
+    command.args(["-fp", "--kill-child", "--mount-proc"]).arg(proxy()).args(["--wrap-mode", "ignore", "{port}"]);
+    let mut server = Server::spawn(Mode::Bare, command.args(["--", "sh", "-c", script]).arg(&pipe));
+    let writer = wait::until("the reader", || {
+        std::fs::File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe).ok()
+    });
+    server.stderr_until("the program has ended");
+    let children = |pid: u32| -> Vec<u32> {
+        let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    };
+    let own = children(server.pid())[0];
+    wait::until("the three", || (children(own).len() == 3).then_some(()));
+    // The end of what they read is theirs.
+    drop(writer);
+    wait::until("nobody", || children(own).is_empty().then_some(()));
+    server.signal(libc::SIGKILL);
+    server.wait();
 }
 
 /// Nobody else could serve them.

@@ -9,6 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal as Number, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -54,6 +55,7 @@ pub struct Running {
     ends: Ends,
     /// It has been told to end, so it is not started again.
     told: bool,
+    children: Signal,
     hang_up: Signal,
     quit: Signal,
     user1: Signal,
@@ -69,6 +71,7 @@ impl Running {
     pub fn start(plan: Plan, mode: Mode, silent: bool, limit: DescriptorLimit) -> Result<Self, Failure> {
         let failed = |why| Failure::system("signals", why);
         let mut running = Running {
+            children: signal(SignalKind::child()).map_err(failed)?,
             hang_up: signal(SignalKind::hangup()).map_err(failed)?,
             quit: signal(SignalKind::quit()).map_err(failed)?,
             user1: signal(SignalKind::user_defined1()).map_err(failed)?,
@@ -120,10 +123,15 @@ impl Running {
             let number = tokio::select! {
                 status = exit(&mut self.child) => {
                     self.child = None;
+                    self.reap();
                     match self.after(status) {
                         Some(status) => return status,
                         None => continue,
                     }
+                }
+                _ = self.children.recv() => {
+                    self.reap();
+                    continue;
                 }
                 _ = self.hang_up.recv() => Number::SIGHUP,
                 _ = self.quit.recv() => Number::SIGQUIT,
@@ -131,6 +139,21 @@ impl Running {
                 _ = self.user2.recv() => Number::SIGUSR2,
             };
             self.signal(number);
+        }
+    }
+
+    /// Waits for those that have ended and are nobody else's to wait for: process 1 of a container inherits what its program leaves
+    /// behind. The program's own end is tokio's to see, and whoever has ended behind it has his turn then. Nobody else starts processes,
+    /// and this is the thread that starts the program.
+    fn reap(&self) {
+        let own = self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while let Some(ended) =
+            waitid(Id::All, look).ok().and_then(|status| status.pid()).filter(|&pid| Some(pid) != own)
+        {
+            if waitpid(ended, Some(WaitPidFlag::WNOHANG)).is_err() {
+                return;
+            }
         }
     }
 
