@@ -58,6 +58,11 @@ fn invariant_5_a_program_that_is_executed_gets_the_stream() {
 }
 
 #[test]
+fn invariant_4_a_file_that_libc_put_in_the_connection_s_place_is_left_alone() {
+    echoes(|| server("terminal"), b"before");
+}
+
+#[test]
 fn invariant_5_a_connection_stays_bridged_when_an_exec_fails() {
     echoes(|| server("retry"), b"");
     echoes(|| server("failed"), b"before");

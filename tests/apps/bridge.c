@@ -6,11 +6,13 @@
 #include "common.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pty.h>
 #include <spawn.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <termios.h>
 
 extern char **environ;
 static const char *self;
@@ -267,6 +269,39 @@ static pid_t watched(int fd)
 	return 0;
 }
 
+/* A program on a terminal, which libc puts in the connection's place where nobody sees it, and this one between the two. */
+static pid_t on_a_terminal(int fd)
+{
+	struct termios raw = {0};
+	char buffer[4096];
+	int terminal;
+	cfmakeraw(&raw);
+	pid_t child = must(forkpty(&terminal, NULL, &raw, NULL), "forkpty");
+	if (child == 0) {
+		execl(CAT, "cat", (char *)NULL);
+		_exit(9);
+	}
+	for (;;) {
+		struct pollfd both[] = {{fd, POLLIN, 0}, {terminal, POLLIN, 0}};
+		must(poll(both, COUNT(both), -1), "poll");
+		if (both[1].revents) {
+			ssize_t n = read(terminal, buffer, sizeof buffer);
+			if (n <= 0)
+				break;
+			write_full(fd, buffer, n);
+		} else {
+			/* Less than the terminal holds. */
+			ssize_t n = read(fd, buffer, 1000);
+			if (n <= 0)
+				break;
+			write_full(terminal, buffer, n);
+		}
+	}
+	kill(child, SIGKILL);
+	close(terminal);
+	return child;
+}
+
 static void say_address(const char *what, int (*call)(int, struct sockaddr *, socklen_t *))
 {
 	struct sockaddr_in address;
@@ -346,11 +381,17 @@ int main(int argc, char **argv)
 	if (strncmp(mode, "pass", 4) == 0)
 		start_helper();
 	listener = listen_on(argv[1]);
+	int control = STDIN_FILENO;
+	if (strcmp(mode, "terminal") == 0) {
+		/* The connection is accepted as standard input. */
+		control = must(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10), "F_DUPFD_CLOEXEC");
+		close(STDIN_FILENO);
+	}
 	for (;;) {
 		unsigned char count;
 		char buffer[256];
 		int fd = must(accept(listener, NULL, NULL), "accept");
-		if (read(STDIN_FILENO, &count, 1) != 1)
+		if (read(control, &count, 1) != 1)
 			return 0;
 		struct pollfd look = {fd, POLLIN, 0};
 		poll(&look, 1, 0);
@@ -369,6 +410,8 @@ int main(int argc, char **argv)
 			child = sandboxed(fd, mode[0] == 'f');
 		else if (strcmp(mode, "watched") == 0)
 			watched(fd);
+		else if (strcmp(mode, "terminal") == 0)
+			child = on_a_terminal(fd);
 		else if (strcmp(mode, "fill") == 0)
 			child = filled(fd);
 		else

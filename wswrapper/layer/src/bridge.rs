@@ -105,7 +105,7 @@ impl<S: Sys> Layer<S> {
             return self.before_exec_of_vfork_child();
         }
         for fd in 0..=self.highest.load(Ordering::Relaxed) {
-            let Some(conn) = self.conn(fd).filter(|_| self.survives_exec(fd)) else { continue };
+            let Some(conn) = self.conn_of_kernel(fd).filter(|_| self.survives_exec(fd)) else { continue };
             let shared = || conn.send.lock().owners.as_ref().is_some_and(|owners| owners.is_shared(&self.sys));
             if fd <= LAST_STANDARD + listed || !shared() {
                 self.hand_over_or_end(&conn, fd, Why::Exec);
@@ -125,7 +125,7 @@ impl<S: Sys> Layer<S> {
     /// it. If it cannot be bridged it stays what it is, since the program itself goes on with it.
     pub fn before_spawn(&self) {
         for fd in 0..=LAST_STANDARD {
-            if let Some(conn) = self.conn(fd)
+            if let Some(conn) = self.conn_of_kernel(fd)
                 && self.survives_exec(fd)
             {
                 self.hand_over_if_possible(&conn, fd, Why::Spawn);
@@ -135,7 +135,7 @@ impl<S: Sys> Layer<S> {
 
     /// Before `fd` goes to another process, which is to use it.
     pub fn before_passing(&self, fd: Fd, why: Why) {
-        if let Some(conn) = self.conn(fd) {
+        if let Some(conn) = self.conn_of_kernel(fd) {
             self.hand_over_or_end(&conn, fd, why);
         }
     }
@@ -149,7 +149,7 @@ impl<S: Sys> Layer<S> {
         }
         self.sandboxed.store(true, Ordering::Relaxed);
         for fd in 0..=self.highest.load(Ordering::Relaxed) {
-            if let Some(conn) = self.conn(fd) {
+            if let Some(conn) = self.conn_of_kernel(fd) {
                 self.hand_over_if_possible(&conn, fd, Why::Sandbox);
             }
         }
@@ -193,10 +193,37 @@ impl<S: Sys> Layer<S> {
         for fd in standard.chain(copies.iter().map(|(fd, _)| *fd)).filter(|fd| self.survives_exec(*fd)) {
             let cookie = self.sys.cookie(fd);
             let conn = known.iter().find(|(known, _)| Some(*known) == cookie).map(|(_, conn)| *conn);
-            if let Some(conn) = conn.and_then(|conn| self.conns.acquire(conn)) {
+            if let Some(conn) = conn.and_then(|conn| self.conns.acquire(conn))
+                && self.is_socket_of(&conn, fd)
+            {
                 self.hand_over_or_end(&conn, fd, Why::Exec);
             }
         }
+    }
+
+    /// The connection behind `fd`, if the kernel agrees. libc puts other files under a number where no hook sees it (login_tty(3),
+    /// daemon(3), freopen(3)); such a file is none of ours to replace, and the number is forgotten.
+    fn conn_of_kernel(&self, fd: Fd) -> Option<Ref<'_, Conn>> {
+        let conn = self.conn(fd)?;
+        if self.is_socket_of(&conn, fd) {
+            return Some(conn);
+        }
+        if !self.is_vfork_child() && self.slots.exchange(fd, Slot::Conn(conn.index()), Slot::Unknown) {
+            if conn.fds.load(Ordering::Acquire) == 1
+                && let Some(owners) = conn.send.lock().owners.take()
+            {
+                // Whoever else has the connection is to say Close in the end.
+                owners.leave(&self.sys);
+            }
+            self.drop_conn(conn.index());
+        }
+        None
+    }
+
+    /// Whether the kernel's `fd` is the connection's socket; where that is not known, whether it is one of its kind.
+    fn is_socket_of(&self, conn: &Conn, fd: Fd) -> bool {
+        let known = conn.cookie.load(Ordering::Relaxed);
+        self.sys.cookie(fd).is_some_and(|cookie| known == 0 || known == cookie)
     }
 
     /// Whether `fd` is open and stays so in an exec.

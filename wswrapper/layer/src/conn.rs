@@ -4,7 +4,7 @@
 //! that do not block; `receive` is taken before `send`, and `send` then only if it is free.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use wsproto::{Dialect, Encoding, End, Receiver, Sender};
 
@@ -26,6 +26,8 @@ pub struct Conn {
     pub idle: AtomicU32,
     /// Counts the connections that this object has been, so that what remembers one does not take another for it.
     pub use_count: AtomicU8,
+    /// The socket, by its `SO_COOKIE`; 0 if that is not known.
+    pub cookie: AtomicU64,
     flags: AtomicU8,
 }
 
@@ -184,6 +186,7 @@ impl Default for Conn {
             send: Mutex::default(),
             idle: AtomicU32::new(0),
             use_count: AtomicU8::new(0),
+            cookie: AtomicU64::new(0),
             flags: AtomicU8::new(0),
         }
     }

@@ -272,6 +272,10 @@ impl<S: Sys> Layer<S> {
         let about = self.config.verbose.then(|| Box::new(About { peer }));
         self.log_open(&peer, &agreed.accepted);
         conn.open(*agreed, about);
+        // A sandbox may forbid to ask.
+        let asks = !self.sandboxed.load(Ordering::Relaxed);
+        let cookie = asks.then(|| self.sys.cookie(fd)).flatten();
+        conn.cookie.store(cookie.unwrap_or(0), Ordering::Relaxed);
         self.slots.replace(fd, Slot::Conn(conn.keep()));
         self.note(fd);
         Ok((fd, peer))

@@ -7,6 +7,9 @@ use super::*;
 use crate::bridge::Why;
 use crate::slots::Slot;
 
+/// More descriptors than there are.
+const MANY: Fd = 100;
+
 /// What the companion was given: its two descriptors, and the state in the pair.
 fn companion(script: &Script) -> (Fd, Fd, Handover) {
     let (net, pair) = *script.state().companions.last().unwrap();
@@ -188,5 +191,25 @@ fn a_sandbox_sees_no_call_at_an_accept_or_a_close_that_the_bare_ones_have_no_par
         layer.close(fd).unwrap();
         let calls: Vec<&str> = script.state().calls.iter().map(|call| call.0).collect();
         assert_eq!(calls, ["recv", "send", "close"]);
+    }
+}
+
+#[test]
+fn invariant_4_a_number_that_became_another_file_is_not_bridged() {
+    for leaves in [
+        |layer: &Layer<Script>, _| layer.before_exec(MANY),
+        |layer: &Layer<Script>, fd| passes(layer, fd),
+        |layer: &Layer<Script>, _| layer.before_sandbox(),
+    ] {
+        let (script, layer, fd) = open(REQUEST);
+        fork(&script, &layer);
+        // As login_tty(3) does it: no hook is called.
+        let terminal = script.add(kernel::File::default());
+        crate::sys::Sys::dup_to(&script, terminal, fd, None).unwrap();
+        let conn = layer.conn(fd).unwrap();
+        leaves(&layer, fd);
+        assert_eq!(script.state().companions, []);
+        assert_eq!(layer.slots().get(fd), Slot::Unknown);
+        assert!(conn.send.lock().owners.is_none(), "this process does not use it any more");
     }
 }
