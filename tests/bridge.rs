@@ -1,5 +1,7 @@
 //! Connections that leave the code that the library sits in: a new program, a child, another process, a sandbox.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -101,6 +103,19 @@ fn invariant_5_events_go_on_after_a_connection_was_passed() {
 fn a_sandboxed_program_makes_no_further_system_calls() {
     echoes(|| server("strict"), b"before");
     echoes(|| server("filter"), b"before");
+}
+
+#[test]
+fn a_sandbox_that_forbids_to_ask_for_limits_is_left_in_peace() {
+    echoes(|| server("limits"), b"before");
+    // A handshake that has to wait takes a descriptor of which the program has enough.
+    let server = Server::wrapped(&mut server("limits"));
+    let mut half = TcpStream::connect(server.addr()).unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    let mut client = handed_on(&server, Wire::Rfc6455, b"before");
+    client.close(1000);
+    assert!(client.read_to_end().is_empty());
+    ends_well(&client, Wire::Rfc6455);
 }
 
 /// stdio reaches the socket past the symbols of read and write.

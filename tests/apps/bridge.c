@@ -217,6 +217,20 @@ static pid_t sandboxed(int fd, int filter)
 	return child;
 }
 
+/* From here on nobody is to ask for the limits of the process. */
+static void deny_limits(void)
+{
+	struct sock_filter program[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prlimit64, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog all = {COUNT(program), program};
+	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS");
+	must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all), "PR_SET_SECCOMP");
+}
+
 /* Fills the connection until it takes no more, and leaves a further megabyte to another program. */
 static pid_t filled(int fd)
 {
@@ -387,9 +401,13 @@ int main(int argc, char **argv)
 		control = must(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10), "F_DUPFD_CLOEXEC");
 		close(STDIN_FILENO);
 	}
+	if (strcmp(mode, "limits") == 0)
+		deny_limits();
 	for (;;) {
 		unsigned char count;
 		char buffer[256];
+		struct pollfd wait = {listener, POLLIN, 0};
+		must(poll(&wait, 1, -1), "poll");
 		int fd = must(accept(listener, NULL, NULL), "accept");
 		if (read(control, &count, 1) != 1)
 			return 0;
@@ -412,6 +430,8 @@ int main(int argc, char **argv)
 			watched(fd);
 		else if (strcmp(mode, "terminal") == 0)
 			child = on_a_terminal(fd);
+		else if (strcmp(mode, "limits") == 0)
+			echo(fd);
 		else if (strcmp(mode, "fill") == 0)
 			child = filled(fd);
 		else

@@ -23,11 +23,8 @@ use crate::passing;
 use crate::signals;
 use crate::start::{identity, log_line};
 
-/// Our own descriptors go above this part of the descriptor limit, where programs rarely look.
-const HIGH_SHARE: (u64, u64) = (15, 16);
-
-/// But not above this, or the kernel's table for the process grows large.
-const HIGH_LIMIT: u64 = 1024;
+/// Our own descriptors go from here on, where programs rarely look. Not further up, or the kernel's table for the process grows large.
+const HIGH: c_int = 960;
 
 /// From asm-generic/socket.h; the libc crate does not have it for this target.
 pub const SO_COOKIE: c_int = 57;
@@ -440,15 +437,20 @@ impl Sys for Kernel {
     }
 
     fn move_high(&self, fd: Fd) -> Fd {
-        let floor = (self.descriptor_limit() as u64).min(HIGH_LIMIT) * HIGH_SHARE.0 / HIGH_SHARE.1;
-        match self.fcntl(fd, libc::F_DUPFD_CLOEXEC, floor as c_int) {
-            Ok(high) => {
-                let _ = self.close(fd);
-                high
+        let mut lowest = HIGH;
+        while lowest > fd {
+            match self.fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) {
+                Ok(high) => {
+                    let _ = self.close(fd);
+                    return high;
+                }
+                // Beyond the limit, of which the kernel is not asked: a sandbox may forbid that.
+                Err(Errno(libc::EINVAL)) => lowest -= (lowest / 8).max(1),
+                Err(_) => break,
             }
-            // No number is free up there: it may stay where it is.
-            Err(_) => fd,
         }
+        // No number is free up there: it may stay where it is.
+        fd
     }
 
     fn now(&self) -> Duration {

@@ -147,6 +147,7 @@ impl<S: Sys> Layer<S> {
                 listener.blocks.store(!self.is_nonblocking(fd), Ordering::Relaxed);
             }
         }
+        self.limit.store(self.sys.descriptor_limit(), Ordering::Relaxed);
         self.sandboxed.store(true, Ordering::Relaxed);
         for fd in 0..=self.highest.load(Ordering::Relaxed) {
             if let Some(conn) = self.conn_of_kernel(fd) {

@@ -281,7 +281,9 @@ impl<S: Sys> Layer<S> {
     /// Puts a connection among the pending ones.
     fn watch(&self, hub: &mut Hub, mut pending: Pending) {
         // The program needs descriptors as well.
-        let most = MAX_PENDING.min(self.sys.descriptor_limit() / 4).max(1);
+        let sandboxed = self.sandboxed.load(Ordering::Relaxed);
+        let limit = if sandboxed { self.limit.load(Ordering::Relaxed) } else { self.sys.descriptor_limit() };
+        let most = MAX_PENDING.min(limit / 4).max(1);
         while hub.pending.len() >= most {
             self.drop_oldest(hub);
         }

@@ -84,6 +84,8 @@ pub struct Layer<S> {
     highest: AtomicI32,
     /// The process is in a sandbox, or about to enter one: no system call is made that the program's own does not ask for.
     sandboxed: AtomicBool,
+    /// How many descriptors the process could have when it entered its sandbox.
+    limit: AtomicUsize,
     /// The writing end of an inherited listener's queue, for connections that outlive their process; negative while there is none.
     heir: AtomicI32,
     /// Copies of connections that vfork(2) children made.
@@ -110,6 +112,7 @@ impl<S: Sys> Layer<S> {
             told: Mutex::default(),
             highest: AtomicI32::new(-1),
             sandboxed: AtomicBool::new(false),
+            limit: AtomicUsize::new(0),
             heir: AtomicI32::new(-1),
             copies: lock::Mutex::default(),
             top: AtomicI32::new(-1),
