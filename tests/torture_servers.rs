@@ -99,6 +99,7 @@ scenarios! { stdio, "torture_stdio":
     reading_a_non_blocking_stream("nonblocking")
     dprintf_is_whole_or_fails("dprintf")
     streams_by_the_hundred("many")
+    invariant_5_the_streams_that_are_there_from_the_start("standard")
 }
 
 scenarios! { raw, "torture_raw":

@@ -248,11 +248,57 @@ static void many(int listener)
 	ask("0 end");
 }
 
+/* The streams of libc's own, on a connection that was put in the place of their descriptors. The program goes on with its own number. */
+static void standard(int listener)
+{
+	char *line = NULL, block[500];
+	size_t room = 0;
+	ssize_t n;
+	int in = must(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 100), "F_DUPFD_CLOEXEC");
+	int out = must(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 100), "F_DUPFD_CLOEXEC");
+	for (int way = 0; way < 3; way++) {
+		size_t got = 0;
+		int fd = next_client(listener);
+		ask("%d send 20000", way);
+		ask("%d fin", way);
+		read_full(fd, block, sizeof block);
+		write_full(fd, block, sizeof block);
+		if (way == 0) {
+			must(dup2(fd, STDIN_FILENO), "dup2");
+			must(dup2(fd, STDOUT_FILENO), "dup2");
+		} else if (way == 1) {
+			must(dup3(fd, STDIN_FILENO, O_CLOEXEC), "dup3");
+			must(dup3(STDIN_FILENO, STDOUT_FILENO, O_CLOEXEC), "dup3");
+		} else {
+			close(STDIN_FILENO);
+			must(dup(fd), "dup");
+			close(STDOUT_FILENO);
+			must(fcntl(fd, F_DUPFD, 0), "F_DUPFD");
+		}
+		while ((n = getline(&line, &room, stdin)) > 0) {
+			fwrite(line, 1, n, stdout);
+			got += n;
+		}
+		fflush(stdout);
+		fill(block, sizeof block, sizeof block + got);
+		write_full(fd, block, sizeof block);
+		clearerr(stdin);
+		must(dup2(in, STDIN_FILENO), "dup2");
+		must(dup2(out, STDOUT_FILENO), "dup2");
+		say("%zu bytes", got);
+		report("read", read(fd, block, sizeof block));
+		ask("%d expect %zu", way, got + 2 * sizeof block);
+		close(fd);
+		ask("%d end", way);
+	}
+	free(line);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct scenario TABLE[] = {
 		{"both", both}, {"two", two}, {"modes", modes}, {"buffers", buffers}, {"exit", exits},
-		{"nonblocking", nonblocking}, {"dprintf", formatted}, {"many", many},
+		{"nonblocking", nonblocking}, {"dprintf", formatted}, {"many", many}, {"standard", standard},
 	};
 	return argc == 3 ? play(argv, TABLE, COUNT(TABLE)) : 2;
 }

@@ -47,6 +47,8 @@ pub enum Why {
     Passed,
     /// The process enters a sandbox, seccomp(2).
     Sandbox,
+    /// It becomes a standard descriptor, stdin(3).
+    Standard,
 }
 
 impl fmt::Display for Why {
@@ -56,6 +58,7 @@ impl fmt::Display for Why {
             Why::Spawn => "goes to a child",
             Why::Passed => "is sent to another process",
             Why::Sandbox => "the program enters a sandbox",
+            Why::Standard => "becomes a standard descriptor",
         })
     }
 }
@@ -153,6 +156,21 @@ impl<S: Sys> Layer<S> {
             if let Some(conn) = self.conn_of_kernel(fd) {
                 self.hand_over_if_possible(&conn, fd, Why::Sandbox);
             }
+        }
+    }
+
+    /// The program makes `new` another number for `old`. As a standard descriptor it is meant for stdio, which reads and writes past every
+    /// hook, in this program or the next. Where it cannot be bridged it stays what it is, for who uses the number alone.
+    ///
+    /// A vfork(2) child executes, and is served then. In a sandbox there may be no system call of ours.
+    pub(crate) fn becomes_standard(&self, old: Fd, new: Fd) {
+        if (0..=LAST_STANDARD).contains(&new)
+            && self.slots.is_conn(old)
+            && !self.sandboxed.load(Ordering::Relaxed)
+            && !self.is_vfork_child()
+            && let Some(conn) = self.conn_of_kernel(old)
+        {
+            self.hand_over_if_possible(&conn, old, Why::Standard);
         }
     }
 

@@ -113,6 +113,9 @@ impl<S: Sys> Layer<S> {
                 return Err(Errno(libc::EBUSY));
             }
         }
+        if self.slots.get(new) != self.slots.get(old) {
+            self.becomes_standard(old, new);
+        }
         self.leave(new);
         let fd = self.sys.dup_to(old, new, flags)?;
         self.share(old, fd);
@@ -139,6 +142,9 @@ impl<S: Sys> Layer<S> {
         }
         let new = self.sys.fcntl(fd, command, lowest)?;
         self.duplicated(fd, new);
+        if command == F_DUPFD {
+            self.becomes_standard(fd, new);
+        }
         Ok(new)
     }
 

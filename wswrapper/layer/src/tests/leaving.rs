@@ -213,3 +213,37 @@ fn invariant_4_a_number_that_became_another_file_is_not_bridged() {
         assert!(conn.send.lock().owners.is_none(), "this process does not use it any more");
     }
 }
+
+#[test]
+fn invariant_5_a_connection_that_becomes_a_standard_descriptor_is_bridged_where_that_can_be() {
+    let becomes = |layer: &Layer<Script>, fd, new| {
+        layer.dup_to(fd, new, None).unwrap();
+        [fd, new].map(|fd| layer.conn(fd).is_some())
+    };
+    for (new, bridged) in [(0, true), (1, true), (2, true), (100, false)] {
+        let (script, layer, fd) = open(REQUEST);
+        assert_eq!(becomes(&layer, fd, new), [!bridged; 2], "{new}");
+        assert_eq!(script.state().companions.len(), usize::from(bridged), "{new}");
+        // No more than once.
+        layer.before_exec(MANY);
+        assert_eq!(script.state().companions.len(), 1);
+    }
+    let (script, layer, fd) = open(REQUEST);
+    script.state().no_companion = true;
+    assert_eq!(becomes(&layer, fd, 0), [true; 2]);
+    assert_eq!(write(&layer, 0, b"on").unwrap(), 2);
+    // It has the number already.
+    let asked = script.state().companions.len();
+    layer.dup_to(fd, 0, None).unwrap();
+    assert_eq!(script.state().companions.len(), asked);
+    let (script, layer, fd) = open(REQUEST);
+    layer.before_sandbox();
+    let asked = script.state().companions.len();
+    becomes(&layer, fd, 0);
+    assert_eq!(script.state().companions.len(), asked);
+    // The parent goes on with its own.
+    let (script, layer, fd) = open(REQUEST);
+    script.state().pid = 11;
+    layer.dup_to(fd, 0, None).unwrap();
+    assert_eq!((script.state().companions.len(), layer.conn(fd).is_some()), (0, true));
+}
