@@ -209,13 +209,13 @@ fn half_a_connection_goes_on() {
 }
 
 #[test]
-fn a_bridged_connection_tells_the_client_s_address() {
+fn a_bridged_connection_tells_the_client_s_address_and_its_options() {
     twin(
         || server("address"),
         |server, wire, _| {
             let mut client = handed_on(server, wire, b"");
             let own = client.local_addr().to_string();
-            let told: Vec<String> = (0..3)
+            let told: Vec<String> = (0..4)
                 .map(|_| String::from_utf8(client.read_until(b'\n')).unwrap())
                 .map(|line| line.replace(&own, "CLIENT").replace(&server.addr().to_string(), "SERVER"))
                 .collect();
@@ -288,7 +288,7 @@ fn a_companion_is_small_has_no_more_than_it_needs_and_ends_with_the_connection()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         fds.sort();
-        assert_eq!(fds, ["0", "1", "2"]);
+        assert_eq!(fds, ["0", "1", "2", "3"]);
         let memory = std::fs::read_to_string(companion.join("smaps_rollup")).unwrap();
         let kib = |name: &str| -> usize {
             let line = memory.lines().find(|line| line.starts_with(name)).unwrap();

@@ -327,6 +327,43 @@ static void say_address(const char *what, int (*call)(int, struct sockaddr *, so
 		printf("%s: %s:%d\n", what, inet_ntop(AF_INET, &address.sin_addr, text, sizeof text), ntohs(address.sin_port));
 }
 
+/* An integer option before and after it is set, each with its error. */
+static void say_option(const char *name, int level, int option, int value)
+{
+	int before = -1, after = -1;
+	socklen_t length = sizeof before;
+	int got = getsockopt(0, level, option, &before, &length) == 0 ? 0 : errno;
+	int set = setsockopt(0, level, option, &value, sizeof value) == 0 ? 0 : errno;
+	int again = getsockopt(0, level, option, &after, &length) == 0 ? 0 : errno;
+	printf("%s %d (%d), %d, %d (%d), %d bytes; ", name, before, got, set, after, again, (int)length);
+}
+
+static void say_options(void)
+{
+	struct tcp_info info = {0};
+	char algorithm[16] = "", byte = 0;
+	int segment = 0;
+	socklen_t length = sizeof info, room = sizeof algorithm, one = 1, whole = sizeof segment;
+	say_option("nodelay", IPPROTO_TCP, TCP_NODELAY, 7);
+	say_option("nodelay", IPPROTO_TCP, TCP_NODELAY, 0);
+	say_option("cork", IPPROTO_TCP, TCP_CORK, 0);
+	say_option("keepidle", IPPROTO_TCP, TCP_KEEPIDLE, 100);
+	say_option("keepintvl", IPPROTO_TCP, TCP_KEEPINTVL, 10);
+	say_option("keepcnt", IPPROTO_TCP, TCP_KEEPCNT, 1000);
+	say_option("user timeout", IPPROTO_TCP, TCP_USER_TIMEOUT, 5000);
+	say_option("tos", IPPROTO_IP, IP_TOS, 0x10);
+	say_option("none", IPPROTO_TCP, 9999, 1);
+	say_option("not of IPv4", IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	printf("info %d, ", getsockopt(0, IPPROTO_TCP, TCP_INFO, &info, &length));
+	printf("state %d, timeout %d, %d bytes; ", info.tcpi_state, info.tcpi_rto > 0, (int)length);
+	int got = getsockopt(0, IPPROTO_TCP, TCP_CONGESTION, algorithm, &room);
+	printf("algorithm %d, %s, %d bytes; ", got, algorithm, (int)room);
+	got = getsockopt(0, IPPROTO_TCP, TCP_MAXSEG, &segment, &whole);
+	printf("segment %d, %d; ", got, segment);
+	got = getsockopt(0, IPPROTO_TCP, TCP_KEEPIDLE, &byte, &one);
+	printf("short %d, %d, %d\n", got, byte, (int)one);
+}
+
 static int role(char **argv)
 {
 	const char *name = argv[2];
@@ -347,6 +384,7 @@ static int role(char **argv)
 		printf("domain %d ", getsockopt(0, SOL_SOCKET, SO_DOMAIN, &kind, &length) == 0 && kind == AF_INET);
 		length = sizeof option;
 		printf("is nodelay %d\n", getsockopt(0, IPPROTO_TCP, TCP_NODELAY, &option, &length) == 0 && option == 1);
+		say_options();
 		fflush(stdout);
 		echo(0);
 	} else if (strcmp(name, "half") == 0) {

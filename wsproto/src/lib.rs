@@ -62,6 +62,7 @@ mod handover;
 mod handshake;
 mod inline;
 mod mask;
+pub mod question;
 mod receive;
 mod send;
 mod state;

@@ -3,7 +3,7 @@
 //! It is started as posix_spawn(3) does it, by a clone that shares our memory while we wait, so that the size of the program does
 //! not matter, nothing is copied, and no lock or handler of the program comes into it; but twice: the process between ends at
 //! once and is waited for here, with no signal for its end, so that the program's own wait(2) and SIGCHLD know of neither. The
-//! companion gets the two sockets as its descriptors 0 and 1, and nothing else of ours but, if it is to log there, standard
+//! companion gets the two sockets as its descriptors 0 and 1, one for questions as 3, and nothing else of ours but, if it is to log there, standard
 //! error; its environment is not the program's, in which `LD_PRELOAD` stands.
 
 use std::ffi::{CStr, CString, OsStr};
@@ -88,6 +88,7 @@ struct Start<'a> {
     envp: [*const c_char; 3],
     net: Fd,
     pair: Fd,
+    questions: Option<Fd>,
     /// Whether standard error goes along.
     stderr: bool,
     /// The lower one of the two stacks ends here.
@@ -96,11 +97,11 @@ struct Start<'a> {
     error: c_int,
 }
 
-/// Starts a companion that speaks for the connection `net` with the program at the other end of `pair`.
+/// Starts a companion that speaks for the connection `net` with the program at the other end of `pair`, and is asked by `questions`.
 ///
 /// # Errors
 /// `ENOENT` when there is none; those of clone(2), mmap(2) and execve(2).
-pub fn start(net: Fd, pair: Fd) -> Result<libc::pid_t> {
+pub fn start(net: Fd, pair: Fd, questions: Option<Fd>) -> Result<libc::pid_t> {
     let Some(companion) = COMPANION.get() else { return Err(Errno(libc::ENOENT)) };
     let mut environment = companion.environment.iter().map(|variable| variable.as_ptr());
     let mut variable = || environment.next().unwrap_or(ptr::null());
@@ -117,6 +118,7 @@ pub fn start(net: Fd, pair: Fd) -> Result<libc::pid_t> {
         envp,
         net,
         pair,
+        questions,
         stderr: companion.verbose && logs_to_stderr(),
         stack: stacks.wrapping_byte_add(STACK),
         companion: Err(Errno(libc::ENOENT)),
@@ -157,22 +159,30 @@ extern "C" fn between(start: *mut c_void) -> c_int {
 extern "C" fn execute(start: *mut c_void) -> c_int {
     // SAFETY: the starter's `Start`, which only this process uses until it executes or ends.
     let start = unsafe { &mut *start.cast::<Start<'_>>() };
-    let lowest_free = if start.stderr { 3 } else { 2 };
+    // Descriptors of the companion's, and what they are here.
+    let mut places = [Some((start.net, 0)), Some((start.pair, 1)), start.questions.map(|fd| (fd, 3))];
     // SAFETY: the descriptors are this process's own copies, and every pointer is to C strings and arrays that end with null.
     unsafe {
-        // Out of the way first: either may have the number that the other gets.
-        let net = syscall!(Sysno::fcntl, start.net, libc::F_DUPFD, 10);
-        let pair = syscall!(Sysno::fcntl, start.pair, libc::F_DUPFD, 10);
-        let placed = match (net, pair) {
-            (Ok(net), Ok(pair)) => {
-                syscall!(Sysno::dup3, net, 0, 0).and_then(|_| syscall!(Sysno::dup3, pair, 1, 0)).map(drop)
+        // Out of the way first: each may have the number that another one gets.
+        for (fd, _) in places.iter_mut().flatten() {
+            match syscall!(Sysno::fcntl, *fd, libc::F_DUPFD, 10) {
+                Ok(high) => *fd = high as Fd,
+                Err(error) => {
+                    start.error = error.into_raw();
+                    return 1;
+                }
             }
-            (Err(error), _) | (_, Err(error)) => Err(error),
-        };
-        if let Err(error) = placed {
-            start.error = error.into_raw();
-            return 1;
         }
+        for (fd, place) in places.into_iter().flatten() {
+            if let Err(error) = syscall!(Sysno::dup3, fd, place, 0) {
+                start.error = error.into_raw();
+                return 1;
+            }
+        }
+        if !start.stderr {
+            let _ = syscall!(Sysno::close, libc::STDERR_FILENO);
+        }
+        let lowest_free = if start.questions.is_some() { 4 } else { 3 };
         if syscall!(Sysno::close_range, lowest_free, c_int::MAX, 0).is_err() {
             // Linux before 5.9.
             for fd in lowest_free..crate::start::descriptor_table_size() {

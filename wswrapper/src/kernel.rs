@@ -572,16 +572,9 @@ impl Sys for Kernel {
     }
 
     fn bind_abstract(&self, fd: Fd, name: &[u8]) -> Result<()> {
-        // SAFETY: all zeros is a valid address.
-        let mut addr: libc::sockaddr_un = unsafe { mem::zeroed() };
-        addr.sun_family = libc::AF_UNIX as libc::sa_family_t;
-        // A zero byte in front makes the name abstract.
-        for (to, from) in addr.sun_path.iter_mut().skip(1).zip(name) {
-            *to = libc::c_char::from_ne_bytes([*from]);
-        }
-        let len = mem::offset_of!(libc::sockaddr_un, sun_path) + 1 + name.len();
-        // SAFETY: `addr` is readable for `len` bytes: a longer name than it has room for is refused by the kernel.
-        unsafe { call!(bind, fd, &raw const addr, len.min(mem::size_of_val(&addr))) }.map(drop)
+        let (addr, len) = passing::abstract_address(name);
+        // SAFETY: `addr` is readable for `len` bytes.
+        unsafe { call!(bind, fd, &raw const addr, len) }.map(drop)
     }
 
     fn copy_modes(&self, from: Fd, to: Fd) {
@@ -599,8 +592,12 @@ impl Sys for Kernel {
         }
     }
 
-    fn start_companion(&self, net: Fd, pair: Fd) -> Result<libc::pid_t> {
-        companion::start(net, pair)
+    fn listen_abstract(&self, name: &[u8]) -> Result<Fd> {
+        passing::listen(|fd| self.bind_abstract(fd, name))
+    }
+
+    fn start_companion(&self, net: Fd, pair: Fd, questions: Option<Fd>) -> Result<libc::pid_t> {
+        companion::start(net, pair, questions)
     }
 
     fn disinherit(&self) {

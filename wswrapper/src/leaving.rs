@@ -1,15 +1,12 @@
-//! What the hooks call for connections that leave the code we sit in, and for sockets that stand for such connections.
+//! What the hooks call for connections that leave the code we sit in.
 
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::ptr;
 
-use libc::{c_char, c_int, c_uint, c_void, cmsghdr, mmsghdr, msghdr, sockaddr, sockaddr_un, socklen_t, ssize_t};
+use libc::{c_char, c_int, c_uint, cmsghdr, mmsghdr, msghdr, ssize_t};
 use wslayer::Layer;
 use wslayer::bridge::Why;
-use wslayer::bridged::Addresses;
-use wslayer::sys::{Fd, PeerAddr};
+use wslayer::sys::Fd;
 
 use crate::glue::{self, LAYER, call, errno, is_conn, set_errno};
 use crate::hooks::next;
@@ -212,124 +209,6 @@ pub unsafe fn before_sendmmsg(messages: *const mmsghdr, n: c_uint) {
             }
         }
     }
-}
-
-/// getpeername(2) and getsockname(2), of which `real` makes the plain call.
-///
-/// # Safety
-/// As for getpeername(2).
-#[inline(never)]
-pub unsafe fn address(
-    fd: c_int,
-    addr: *mut sockaddr,
-    len: *mut socklen_t,
-    which: fn(&Addresses) -> SocketAddr,
-    real: impl FnOnce() -> c_int,
-) -> c_int {
-    // SAFETY: the caller's promise; the kernel refuses null.
-    let room = unsafe { len.as_ref() }.copied();
-    let result = real();
-    let (0, Some(room @ 2..), false) = (result, room, addr.is_null()) else { return result };
-    // SAFETY: the kernel has written the family where it succeeded and there is room for it.
-    if unsafe { addr.cast::<libc::sa_family_t>().read_unaligned() } != libc::AF_UNIX as libc::sa_family_t {
-        return result;
-    }
-    if let Some(addresses) = bridged(fd) {
-        // SAFETY: the caller's promise: `addr` has `room` bytes.
-        unsafe {
-            *len = room;
-            glue::put_addr(&PeerAddr::from(which(&addresses)), addr, len);
-        }
-    }
-    result
-}
-
-/// getsockopt(2), which came to `result`: a bridged connection is TCP to who asks for its kind.
-///
-/// # Safety
-/// As for getsockopt(2).
-#[inline(never)]
-pub unsafe fn getsockopt(
-    fd: c_int,
-    level: c_int,
-    name: c_int,
-    value: *mut c_void,
-    len: *mut socklen_t,
-    result: c_int,
-) -> c_int {
-    let answer: fn(&Addresses) -> c_int = match (level, name, result) {
-        (libc::SOL_SOCKET, libc::SO_DOMAIN, 0) => |addresses| match addresses.peer {
-            SocketAddr::V4(_) => libc::AF_INET,
-            SocketAddr::V6(_) => libc::AF_INET6,
-        },
-        (libc::SOL_SOCKET, libc::SO_PROTOCOL, 0) => |_| libc::IPPROTO_TCP,
-        // The companion has it on.
-        (libc::IPPROTO_TCP, libc::TCP_NODELAY, -1) => |_| 1,
-        _ => return result,
-    };
-    let before = errno();
-    // SAFETY: the caller's promise.
-    let room = unsafe { len.as_ref() }.is_some_and(|len| *len as usize >= size_of::<c_int>()) && !value.is_null();
-    match bridged(fd) {
-        Some(addresses) if room => {
-            // SAFETY: there is room for an int.
-            unsafe {
-                value.cast::<c_int>().write_unaligned(answer(&addresses));
-                *len = size_of::<c_int>() as socklen_t;
-            }
-            0
-        }
-        _ => {
-            set_errno(before);
-            result
-        }
-    }
-}
-
-/// setsockopt(2), which came to `result`: what a program asks of TCP or IP is granted, and does nothing; the companion has its
-/// own settings.
-#[inline(never)]
-pub fn setsockopt(fd: c_int, level: c_int, result: c_int) -> c_int {
-    if result == 0 || !matches!(level, libc::IPPROTO_TCP | libc::IPPROTO_IP | libc::IPPROTO_IPV6) {
-        return result;
-    }
-    let before = errno();
-    if before == libc::EOPNOTSUPP && bridged(fd).is_some() {
-        return 0;
-    }
-    set_errno(before);
-    result
-}
-
-/// The addresses of the connection that `fd` stands for, if it is the program's end of a bridge: told by the name of the other
-/// end. It is believed if it was made by this user or by root, since anybody can take such a name.
-fn bridged(fd: Fd) -> Option<Addresses> {
-    LAYER.get()?;
-    let mut addr = MaybeUninit::<sockaddr_un>::zeroed();
-    let mut len = size_of::<sockaddr_un>() as socklen_t;
-    let mut maker = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut maker_len = size_of::<libc::ucred>() as socklen_t;
-    use syscalls::{Sysno, syscall};
-    // SAFETY: `addr` and `maker` have room for the bytes that their lengths say.
-    unsafe {
-        syscall!(Sysno::getpeername, fd, addr.as_mut_ptr(), &raw mut len).ok()?;
-        let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
-        syscall!(Sysno::getsockopt, fd, level, name, &raw mut maker, &raw mut maker_len).ok()?;
-    }
-    // SAFETY: the storage was zeroed, so all of it is initialized.
-    let addr = unsafe { addr.assume_init() };
-    // SAFETY: no memory is involved.
-    let own = unsafe { libc::geteuid() };
-    if c_int::from(addr.sun_family) != libc::AF_UNIX || (maker.uid != 0 && maker.uid != own) {
-        return None;
-    }
-    let len = (len as usize).checked_sub(std::mem::offset_of!(sockaddr_un, sun_path))?;
-    let (zero, name) = addr.sun_path.get(..len)?.split_first()?;
-    let mut bytes = [0; size_of::<sockaddr_un>()];
-    for (to, from) in bytes.iter_mut().zip(name) {
-        [*to] = from.to_ne_bytes();
-    }
-    if *zero == 0 { Addresses::parse(bytes.get(..name.len())?) } else { None }
 }
 
 /// The arguments of a variadic function: those in registers, then those that the caller has on its stack.

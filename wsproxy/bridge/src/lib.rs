@@ -1,7 +1,7 @@
 //! The companion of one connection: a process that speaks WebSocket for a program that cannot be reached from inside.
 //!
 //! The library starts it as `wsproxy bridge`, which is `wsproxy-bridge` where that is installed, with the client's TCP connection as descriptor 0 and one end of a socket pair, whose
-//! other end the program has in place of the connection, as descriptor 1. The first bytes to be read from the pair are the
+//! other end the program has in place of the connection, as descriptor 1, and a socket for questions about the connection as descriptor 3. The first bytes to be read from the pair are the
 //! connection's state ([`wsproto::Handover`]); what follows is what the program writes.
 //!
 //! It is one thread in a poll loop with a buffer for each direction, so a direction that is stuck holds a buffer's worth and
@@ -17,8 +17,10 @@
 
 #![deny(unsafe_code)]
 
+mod asked;
 mod inbound;
 mod outbound;
+// The system calls: there is no way to make one without.
 #[allow(unsafe_code)]
 mod sys;
 
@@ -29,6 +31,7 @@ use std::process::ExitCode;
 use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT};
 use wsproto::{End, Handover, Receiver};
 
+use asked::Asked;
 use inbound::Inbound;
 use outbound::Outbound;
 
@@ -36,6 +39,9 @@ use outbound::Outbound;
 const NET: RawFd = 0;
 /// The program's end.
 const PROGRAM: RawFd = 1;
+
+/// Where the program's library asks for options of [`NET`], if it does.
+const QUESTIONS: RawFd = 3;
 
 /// What poll(2) leaves out.
 const NO_FD: RawFd = -1;
@@ -87,7 +93,6 @@ pub fn run() -> ExitCode {
         );
         return ExitCode::FAILURE;
     };
-    sys::set_nodelay(NET);
     let peer = sys::peer(NET);
     let mut bridge = Bridge::new(handover);
     bridge.serve();
@@ -120,6 +125,7 @@ fn read_all(buf: &mut [u8]) -> Option<()> {
 struct Bridge {
     inbound: Inbound,
     outbound: Outbound,
+    asked: Asked,
     /// Whether the end of the client's stream has been answered.
     answered: bool,
 }
@@ -132,7 +138,7 @@ impl Bridge {
         if broken {
             outbound.give_up();
         }
-        Bridge { inbound, outbound, answered }
+        Bridge { inbound, outbound, asked: Asked::new(), answered }
     }
 
     /// Moves bytes until both directions are over.
@@ -161,6 +167,7 @@ impl Bridge {
                     turns += 1;
                     if turns == TURNS {
                         turns = 0;
+                        self.asked.step();
                         (inward, outward) = (inward.tried_again(), outward.tried_again());
                     }
                     continue;
@@ -187,7 +194,10 @@ impl Bridge {
             // A hang-up is reported asked or not: of the client it is left to the next call, of the program it is news once.
             let net = (if net == 0 { NO_FD } else { NET }, net);
             let program = (if program == 0 && self.inbound.is_deaf() { NO_FD } else { PROGRAM }, program);
-            let Ok([net, program]) = sys::poll([net, program], timeout) else { continue };
+            let Ok([net, program, asked]) = sys::poll([net, program, self.asked.interest()], timeout) else { continue };
+            if asked != 0 {
+                self.asked.step();
+            }
             if program & (POLLHUP | POLLERR | POLLNVAL) != 0 {
                 // Both directions of the pair are shut: nobody reads what the client sends.
                 self.inbound.be_deaf();
@@ -235,7 +245,7 @@ impl Bridge {
             if left <= 0 {
                 return;
             }
-            let _ = sys::poll([(NET, POLLIN), (NO_FD, 0)], i32::try_from(left).unwrap_or(i32::MAX));
+            let _ = sys::poll([(NET, POLLIN)], i32::try_from(left).unwrap_or(i32::MAX));
         }
     }
 

@@ -43,9 +43,9 @@ pub fn queued(fd: RawFd) -> usize {
     usize::try_from(count).unwrap_or(0)
 }
 
-/// poll(2) for two descriptors and the events to wait for, with a time in milliseconds, -1 for ever. Returns what it reports of
+/// poll(2) for some descriptors and the events to wait for, with a time in milliseconds, -1 for ever. Returns what it reports of
 /// each; of a negative one, nothing.
-pub fn poll(interests: [(RawFd, i16); 2], timeout: c_int) -> Result<[i16; 2]> {
+pub fn poll<const N: usize>(interests: [(RawFd, i16); N], timeout: c_int) -> Result<[i16; N]> {
     let mut fds = interests.map(|(fd, events)| libc::pollfd { fd, events, revents: 0 });
     // SAFETY: `fds` is writable for its length.
     check(unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) } as isize)?;
@@ -60,12 +60,57 @@ pub fn now() -> i64 {
     time.tv_sec * 1000 + time.tv_nsec / 1_000_000
 }
 
-/// Turns TCP_NODELAY on: what the program writes is passed on as it comes, in whole runs.
-pub fn set_nodelay(fd: RawFd) {
-    let on: c_int = 1;
-    let len = mem::size_of::<c_int>() as libc::socklen_t;
-    // SAFETY: the option is an int, and `on` is one.
-    unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), len) };
+/// Whether `fd` is a socket in the Unix domain that listens: getsockopt(2) `SO_DOMAIN`, `SO_ACCEPTCONN`.
+pub fn listens(fd: RawFd) -> bool {
+    let option = |name| {
+        let mut value = [0; size_of::<c_int>()];
+        get_option(fd, libc::SOL_SOCKET, name, &mut value).map(|_| c_int::from_ne_bytes(value))
+    };
+    matches!((option(libc::SO_DOMAIN), option(libc::SO_ACCEPTCONN)), (Ok(libc::AF_UNIX), Ok(1)))
+}
+
+/// accept4(2). It does not wait: the listener is nobody else's, and was made so.
+pub fn accept(fd: RawFd) -> Result<RawFd> {
+    // SAFETY: the address is not asked for.
+    let asker = unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC) };
+    check(asker as isize).map(|_| asker)
+}
+
+/// close(2).
+pub fn close(fd: RawFd) {
+    // SAFETY: the caller has it from `accept`, and does not use it any more.
+    unsafe { libc::close(fd) };
+}
+
+/// The user at the other end, getsockopt(2) `SO_PEERCRED`.
+pub fn user(fd: RawFd) -> Option<libc::uid_t> {
+    let mut maker = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = mem::size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `maker` has room for the `len` bytes that the kernel may write.
+    let result =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut maker).cast(), &raw mut len) };
+    (result == 0).then_some(maker.uid)
+}
+
+/// The user of this process, geteuid(2).
+pub fn own_user() -> libc::uid_t {
+    // SAFETY: no memory is involved.
+    unsafe { libc::geteuid() }
+}
+
+/// getsockopt(2). Returns the length of the value.
+pub fn get_option(fd: RawFd, level: c_int, name: c_int, value: &mut [u8]) -> Result<usize> {
+    let mut len = value.len() as libc::socklen_t;
+    // SAFETY: `value` is writable for its length.
+    check(unsafe { libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &raw mut len) } as isize)?;
+    Ok(len as usize)
+}
+
+/// setsockopt(2).
+pub fn set_option(fd: RawFd, level: c_int, name: c_int, value: &[u8]) -> Result<()> {
+    // SAFETY: `value` is readable for its length.
+    let result = unsafe { libc::setsockopt(fd, level, name, value.as_ptr().cast(), value.len() as libc::socklen_t) };
+    check(result as isize).map(drop)
 }
 
 /// The address of the client, to be shown.

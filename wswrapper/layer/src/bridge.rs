@@ -343,19 +343,25 @@ impl<S: Sys> Layer<S> {
         }
         .encode();
         let (ours, theirs) = self.sys.socket_pair().map_err(NotBridged::Failed)?;
+        let mut questions = None;
         if let (Some(peer), Some(local)) = (self.sys.peer(fd), self.sys.local(fd))
             && let Some(name) = (Addresses { peer, local }).name(self.sys.random())
-        {
             // Without a name the program is told of an unnamed peer.
-            let _ = self.sys.bind_abstract(theirs, name.as_bytes());
+            && self.sys.bind_abstract(theirs, name.as_bytes()).is_ok()
+        {
+            questions = self.sys.listen_abstract(name.of_questions().as_bytes()).ok();
         }
         let state = handover.as_slice();
         let started = match self.sys.send(ours, state, MSG_DONTWAIT | MSG_NOSIGNAL) {
-            Ok(n) if n == state.len() => self.sys.start_companion(fd, theirs).map_err(NotBridged::NoCompanion),
+            Ok(n) if n == state.len() => {
+                self.sys.start_companion(fd, theirs, questions).map_err(NotBridged::NoCompanion)
+            }
             Ok(_) => Err(NotBridged::Failed(Errno(libc::ENOBUFS))),
             Err(error) => Err(NotBridged::Failed(error)),
         };
-        let _ = self.sys.close(theirs);
+        for fd in [Some(theirs), questions].into_iter().flatten() {
+            let _ = self.sys.close(fd);
+        }
         if started.is_err() {
             let _ = self.sys.close(ours);
         }

@@ -3,16 +3,22 @@
 //! The program's end of the pair is a socket in the Unix domain. So that `getpeername` can still tell the client, in this
 //! program or in whatever it becomes or passes the socket to, the companion's end is bound to a name in the abstract namespace
 //! that says both addresses of the connection: `\0ws/PEER/LOCAL/NUMBER`. It stays as long as the bridge, needs no table, and
-//! shows in ss(8).
+//! shows in ss(8). Under a name of the same parts, `\0wq/...`, the companion is asked for options of the client's socket
+//! ([`wsproto::question`]).
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+
+pub use wsproto::question;
 
 /// Room for a name: `sun_path` of unix(7), without what says that it is abstract.
 const LONGEST: usize = 107;
 
 /// What a name begins with.
 const MARK: &str = "ws/";
+
+/// What the name of the socket for questions begins with, in its place.
+const QUESTIONS: [u8; MARK.len()] = *b"wq/";
 
 /// Both addresses of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +39,22 @@ impl Name {
     /// The name's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// `bytes`, if they are the name of a companion's end.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        Addresses::parse(bytes)?;
+        let mut name = Name { bytes: [0; LONGEST], len: bytes.len() };
+        name.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(name)
+    }
+
+    /// The name of its socket for questions.
+    pub fn of_questions(mut self) -> Self {
+        if let Some(mark) = self.bytes.first_chunk_mut() {
+            *mark = QUESTIONS;
+        }
+        self
     }
 }
 
@@ -78,6 +100,8 @@ mod tests {
             let addresses = Addresses { peer: peer.parse().unwrap(), local: local.parse().unwrap() };
             let name = addresses.name(0xffff_ffff).unwrap();
             assert_eq!(Addresses::parse(name.as_bytes()), Some(addresses), "{peer}");
+            let questions = Name::parse(name.as_bytes()).unwrap().of_questions();
+            assert_eq!((&questions.as_bytes()[..3], &questions.as_bytes()[3..]), (&b"wq/"[..], &name.as_bytes()[3..]));
             for addr in [addresses.peer, addresses.local] {
                 assert_eq!(PeerAddr::from(addr).socket_addr(), Some(addr));
             }

@@ -131,6 +131,11 @@ impl<S: Sys> Layer<S> {
         &self.sys
     }
 
+    /// Whether the process is in a sandbox: see [`Layer::before_sandbox`].
+    pub fn is_sandboxed(&self) -> bool {
+        self.sandboxed.load(Ordering::Relaxed)
+    }
+
     /// `fd` is a connection or a listener.
     pub(crate) fn note(&self, fd: Fd) {
         self.highest.fetch_max(fd, Ordering::Relaxed);

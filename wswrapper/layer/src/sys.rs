@@ -253,9 +253,12 @@ pub trait Sys: Sync {
     fn bind_abstract(&self, fd: Fd, name: &[u8]) -> Result<()>;
     /// Gives the socket `to` what the program has set of `from`: `O_NONBLOCK`, `SO_RCVTIMEO`, `SO_SNDTIMEO`.
     fn copy_modes(&self, from: Fd, to: Fd);
-    /// Starts a companion with `net` as its descriptor 0 and `pair` as 1, and nothing else of this process; it is no child of
-    /// it either. Returns its process id.
-    fn start_companion(&self, net: Fd, pair: Fd) -> Result<libc::pid_t>;
+    /// A socket in the Unix domain that keeps messages apart (`SOCK_SEQPACKET`), listens by a name in the abstract namespace and does
+    /// not wait; close-on-exec.
+    fn listen_abstract(&self, name: &[u8]) -> Result<Fd>;
+    /// Starts a companion with `net` as its descriptor 0, `pair` as 1 and `questions` as 3, and nothing else of this process; it is no
+    /// child of it either. Returns its process id.
+    fn start_companion(&self, net: Fd, pair: Fd, questions: Option<Fd>) -> Result<libc::pid_t>;
     /// Takes the library out of the environment that programs get which are started from here on.
     fn disinherit(&self);
     /// Writes one line, newline included, to the log.

@@ -597,7 +597,11 @@ impl Sys for Script {
         self.state().calls.push(("copy_modes", to));
     }
 
-    fn start_companion(&self, net: Fd, pair: Fd) -> Result<libc::pid_t> {
+    fn listen_abstract(&self, name: &[u8]) -> Result<Fd> {
+        Ok(self.add(File { output: name.to_vec(), ..File::default() }))
+    }
+
+    fn start_companion(&self, net: Fd, pair: Fd, _questions: Option<Fd>) -> Result<libc::pid_t> {
         let mut state = self.state();
         state.companions.push((net, pair));
         if state.no_companion { Err(Errno(libc::ENOENT)) } else { Ok(77) }
