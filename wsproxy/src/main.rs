@@ -2,14 +2,12 @@
 //! `wsproxy [OPTIONS] [ADDRESS:]PORT... HOST:PORT`, and `wsproxy bridge`, which the library starts.
 
 mod config;
-// It forks, before there is a second thread, and does something between fork and exec.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "it forks, before there is a second thread, and does something between fork and exec")]
 mod daemon;
 mod doors;
 mod ending;
 mod failure;
-// It takes over descriptors that are only known by their numbers.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "it takes over descriptors that are only known by their numbers")]
 mod inherited;
 mod logging;
 mod notify;

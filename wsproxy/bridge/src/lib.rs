@@ -20,8 +20,7 @@
 mod asked;
 mod inbound;
 mod outbound;
-// The system calls: there is no way to make one without.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "it makes the system calls, on descriptors that are only known by their numbers")]
 mod sys;
 
 use std::io::{ErrorKind, Write};
