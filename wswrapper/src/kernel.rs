@@ -17,7 +17,7 @@ use syscalls::{Sysno, syscall};
 use wslayer::sys::{Errno, Fd, PeerAddr, Result, SharedWords, Sys};
 
 use crate::companion;
-use crate::glue::{errno, to_timespec};
+use crate::glue::to_timespec;
 use crate::inherit;
 use crate::passing;
 use crate::signals;
@@ -25,9 +25,6 @@ use crate::start::{identity, log_line};
 
 /// Our own descriptors go from here on, where programs rarely look. Not further up, or the kernel's table for the process grows large.
 const HIGH: c_int = 960;
-
-/// From asm-generic/socket.h; the libc crate does not have it for this target.
-pub const SO_COOKIE: c_int = 57;
 
 /// What a bridged program may have sent that its companion has not taken: as much as keeps both at work.
 const PAIR_BUFFER: c_int = 256 * 1024;
@@ -64,53 +61,10 @@ macro_rules! call {
     };
 }
 
-impl Kernel {
-    /// Whether a process that is no child of ours runs. One that is dead and that its parent has not waited for does not, but
-    /// kill(2) finds it: pidfd_open(2) tells of the end.
-    fn runs(&self, pid: libc::pid_t) -> bool {
-        // SAFETY: no memory is involved.
-        let Ok(fd) = (unsafe { call!(pidfd_open, pid, 0) }) else { return true };
-        let mut poll = [pollfd { fd: fd as Fd, events: libc::POLLIN, revents: 0 }];
-        let ended = self.poll(&mut poll, Some(Duration::ZERO), None) == Ok(1);
-        let _ = self.close(fd as Fd);
-        !ended
-    }
-}
+mod options;
+mod processes;
 
-/// An integer socket option.
-fn option(fd: Fd, level: c_int, name: c_int) -> Result<c_int> {
-    let (mut value, mut len) = (0 as c_int, mem::size_of::<c_int>() as socklen_t);
-    // SAFETY: `value` has room for the `len` bytes that the kernel may write.
-    unsafe { call!(getsockopt, fd, level, name, &raw mut value, &raw mut len) }.map(|_| value)
-}
-
-/// The address that `name`, getsockname or getpeername, tells of a socket, as much as an internet address takes.
-fn address(name: Sysno, fd: Fd) -> Option<SocketAddr> {
-    let mut addr = MaybeUninit::<sockaddr_storage>::zeroed();
-    let mut len = mem::size_of::<sockaddr_storage>() as socklen_t;
-    // SAFETY: `addr` has room for the `len` bytes that the kernel may write.
-    unsafe { syscall!(name, fd, addr.as_mut_ptr(), &raw mut len) }.ok()?;
-    // SAFETY: the storage was zeroed, so all of it is initialized.
-    let bytes = unsafe { std::slice::from_raw_parts(addr.as_ptr().cast::<u8>(), 28) };
-    PeerAddr::new(bytes).socket_addr()
-}
-
-/// An integer socket option to be set.
-fn set_option(fd: Fd, level: c_int, name: c_int, value: c_int) -> Result<()> {
-    let len = mem::size_of::<c_int>() as socklen_t;
-    // SAFETY: the option is an int, and `value` is one.
-    unsafe { call!(setsockopt, fd, level, name, &raw const value, len) }.map(drop)
-}
-
-/// `SO_RCVTIMEO` or `SO_SNDTIMEO`; `None` when there is no limit.
-fn time_limit(fd: Fd, name: c_int) -> Option<Duration> {
-    let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
-    let mut len = mem::size_of::<libc::timeval>() as socklen_t;
-    // SAFETY: the option is a timeval, and `time` is one.
-    unsafe { call!(getsockopt, fd, libc::SOL_SOCKET, name, &raw mut time, &raw mut len) }.ok()?;
-    let limit = Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs());
-    (!limit.is_zero()).then_some(limit)
-}
+pub use options::SO_COOKIE;
 
 /// The lock of a whole file, without waiting: fcntl_locking(2).
 fn record_lock(fd: Fd, kind: c_int) -> Result<()> {
@@ -194,13 +148,7 @@ impl Sys for Kernel {
     }
 
     fn send_queue(&self, fd: Fd) -> Result<(usize, usize)> {
-        // linux/sock_diag.h: SK_MEMINFO_SNDBUF and SK_MEMINFO_WMEM_QUEUED of nine values.
-        let mut info = [0_u32; 9];
-        let mut len = mem::size_of_val(&info) as socklen_t;
-        // SAFETY: `info` has room for the `len` bytes that the kernel may write.
-        unsafe { call!(getsockopt, fd, libc::SOL_SOCKET, libc::SO_MEMINFO, info.as_mut_ptr(), &raw mut len) }?;
-        let [_, _, _, limit, _, queued, ..] = info;
-        Ok((queued as usize, limit as usize))
+        options::send_queue(fd)
     }
 
     fn read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
@@ -307,11 +255,7 @@ impl Sys for Kernel {
     }
 
     fn closes_its_own_way(&self, fd: Fd) -> bool {
-        let mut linger = libc::linger { l_onoff: 0, l_linger: 0 };
-        let mut len = mem::size_of::<libc::linger>() as socklen_t;
-        // SAFETY: the option is a linger, and `linger` is one.
-        let result = unsafe { call!(getsockopt, fd, libc::SOL_SOCKET, libc::SO_LINGER, &raw mut linger, &raw mut len) };
-        result.is_err() || linger.l_onoff != 0
+        options::closes_its_own_way(fd)
     }
 
     fn queued(&self, fd: Fd) -> Result<usize> {
@@ -322,35 +266,27 @@ impl Sys for Kernel {
     }
 
     fn listening_port(&self, fd: Fd) -> Option<u16> {
-        let listens = option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN).ok()? != 0;
-        if !listens || option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok()? != libc::IPPROTO_TCP {
-            return None;
-        }
-        address(Sysno::getsockname, fd).map(|addr| addr.port())
+        options::listening_port(fd)
     }
 
     fn defer_accept(&self, fd: Fd, time: Duration) -> Result<()> {
-        if option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT)? != 0 {
-            return Ok(());
-        }
-        let secs = c_int::try_from(time.as_secs()).unwrap_or(c_int::MAX);
-        set_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, secs)
+        options::defer_accept(fd, time)
     }
 
     fn make_room(&self, fd: Fd) -> Result<()> {
-        set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, c_int::MAX)
+        options::set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, c_int::MAX)
     }
 
     fn reset_low_water(&self, fd: Fd) -> Result<()> {
-        set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 1)
+        options::set(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 1)
     }
 
     fn receive_timeout(&self, fd: Fd) -> Option<Duration> {
-        time_limit(fd, libc::SO_RCVTIMEO)
+        options::time_limit(fd, libc::SO_RCVTIMEO)
     }
 
     fn send_timeout(&self, fd: Fd) -> Option<Duration> {
-        time_limit(fd, libc::SO_SNDTIMEO)
+        options::time_limit(fd, libc::SO_SNDTIMEO)
     }
 
     fn poll(&self, fds: &mut [pollfd], timeout: Option<Duration>, mask: Option<&sigset_t>) -> Result<usize> {
@@ -476,32 +412,11 @@ impl Sys for Kernel {
     }
 
     fn is_alive(&self, pid: libc::pid_t) -> bool {
-        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: signal 0 is none; `info` is writable, and all zeros is a valid one. A child that is dead stays waitable.
-        unsafe {
-            if libc::kill(pid, 0) != 0 && errno() == libc::ESRCH {
-                return false;
-            }
-            match call!(waitid, libc::P_PID, pid, info.as_mut_ptr(), options, 0) {
-                Ok(_) => info.assume_init().si_pid() == 0,
-                // No child of ours: a relative.
-                Err(_) => self.runs(pid),
-            }
-        }
+        processes::is_alive(self, pid)
     }
 
     fn signals_restart(&self) -> bool {
-        (1..=libc::SIGRTMAX()).all(|signal| {
-            let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-            // SAFETY: nothing is installed; `action` is writable, and all zeros is a valid one.
-            let action = unsafe {
-                libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
-                action.assume_init()
-            };
-            let none = action.sa_sigaction == libc::SIG_DFL || action.sa_sigaction == libc::SIG_IGN;
-            none || action.sa_flags & libc::SA_RESTART != 0
-        })
+        processes::signals_restart()
     }
 
     fn raise_sigpipe(&self) {
@@ -510,11 +425,7 @@ impl Sys for Kernel {
     }
 
     fn shared_words(&self, count: usize) -> Option<Arc<dyn SharedWords>> {
-        let len = count.checked_mul(mem::size_of::<AtomicU32>())?;
-        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: a fresh anonymous mapping.
-        let at = unsafe { libc::mmap(ptr::null_mut(), len, access, flags, -1, 0) };
-        (at != libc::MAP_FAILED).then(|| Arc::new(Mapping { at: at.cast(), count }) as Arc<dyn SharedWords>)
+        processes::shared_words(count)
     }
 
     fn random(&self) -> u32 {
@@ -526,21 +437,15 @@ impl Sys for Kernel {
     }
 
     fn peer(&self, fd: Fd) -> Option<SocketAddr> {
-        address(Sysno::getpeername, fd)
+        options::address(Sysno::getpeername, fd)
     }
 
     fn local(&self, fd: Fd) -> Option<SocketAddr> {
-        address(Sysno::getsockname, fd)
+        options::address(Sysno::getsockname, fd)
     }
 
     fn cookie(&self, fd: Fd) -> Option<u64> {
-        if option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok()? != libc::IPPROTO_TCP {
-            return None;
-        }
-        let (mut value, mut len) = (0_u64, mem::size_of::<u64>() as socklen_t);
-        // SAFETY: `value` has room for the `len` bytes that the kernel may write.
-        unsafe { call!(getsockopt, fd, libc::SOL_SOCKET, SO_COOKIE, &raw mut value, &raw mut len) }.ok()?;
-        Some(value)
+        options::cookie(fd)
     }
 
     fn socket_pair(&self) -> Result<(Fd, Fd)> {
@@ -581,15 +486,7 @@ impl Sys for Kernel {
         if let Ok(flags) = self.fcntl(from, libc::F_GETFL, 0) {
             let _ = self.fcntl(to, libc::F_SETFL, flags & libc::O_NONBLOCK);
         }
-        for name in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
-            let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
-            let mut len = mem::size_of::<libc::timeval>() as socklen_t;
-            // SAFETY: the options are timevals, and `time` is one.
-            let _ = unsafe {
-                call!(getsockopt, from, libc::SOL_SOCKET, name, &raw mut time, &raw mut len)
-                    .and_then(|_| call!(setsockopt, to, libc::SOL_SOCKET, name, &raw const time, len))
-            };
-        }
+        options::copy_time_limits(from, to);
     }
 
     fn listen_abstract(&self, name: &[u8]) -> Result<Fd> {
@@ -606,30 +503,5 @@ impl Sys for Kernel {
 
     fn log(&self, line: &[u8]) {
         log_line(line);
-    }
-}
-
-/// Words in a shared anonymous mapping.
-struct Mapping {
-    at: *const AtomicU32,
-    count: usize,
-}
-
-// SAFETY: the mapping holds atomics only, and stays until the value is dropped.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl SharedWords for Mapping {
-    fn get(&self, index: usize) -> Option<&AtomicU32> {
-        // SAFETY: `index` is within the mapping, which was zeroed: a valid AtomicU32.
-        (index < self.count).then(|| unsafe { &*self.at.add(index) })
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and nobody borrows from it any more.
-        unsafe { libc::munmap(self.at.cast_mut().cast(), self.count * mem::size_of::<AtomicU32>()) };
     }
 }

@@ -12,6 +12,7 @@ mod racing;
 mod reading;
 mod script;
 mod sharing;
+mod state;
 mod waiting;
 mod writing;
 
