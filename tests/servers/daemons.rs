@@ -215,7 +215,7 @@ pub(crate) fn vsftpd() -> Program {
         command: |site| vsftpd_with(site, "seccomp_sandbox=NO"),
         talk: files_by_ftp,
         ends: Ends::Signal(libc::SIGTERM),
-        way: Way::InPlace,
+        way: Way::Bridged,
     }
 }
 

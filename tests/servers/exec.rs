@@ -1,12 +1,12 @@
 //! Servers whose connection leaves the program: what serves the client is another image than the one that accepted, often one
-//! that uses stdio or no socket call at all, or is in a sandbox.
+//! that uses stdio or no socket call at all, or is in a sandbox; and one that uses stdio itself.
 
 use std::process::Command;
 
 use wstests::{Client, script, unpacked};
 
 use crate::program::{Ends, Program, Site, Talk, Way, is_root, user, words};
-use crate::talks::{MEGABYTE, echo, echo_in_turns, leave};
+use crate::talks::{MEGABYTE, document_root, download_by, echo, echo_in_turns, leave};
 
 servers![
     ncat_exec,
@@ -17,6 +17,7 @@ servers![
     xinetd,
     telnetd,
     tcpserver,
+    fossil,
     git_daemon,
     python_subprocess,
     sshd,
@@ -79,6 +80,21 @@ fn inetd() -> Program {
         let line = format!("127.0.0.1:{{port}} stream tcp nowait {} {ECHO} cat\n", user());
         words(&format!("inetd -i {}", site.file("inetd.conf", &line)))
     })
+}
+
+/// Its children read the request and write the answer with stdio, on descriptors 0 and 1.
+fn fossil() -> Program {
+    Program {
+        client: "curl",
+        talk: |talk| download_by(talk, "file.bin"),
+        ..bridged("fossil server", "fossil", |site| {
+            let root = document_root(site);
+            std::fs::rename(format!("{root}/file"), format!("{root}/file.bin")).unwrap();
+            let mut command = words(&format!("fossil server {root} --port {} --localhost --files *", site.port));
+            command.env("HOME", site.dir);
+            command
+        })
+    }
 }
 
 /// The package excludes other super-servers, so it is unpacked beside them.

@@ -71,11 +71,16 @@ pub(crate) fn is_orderly(client: &Client) -> bool {
 
 /// curl fetches a file twice over one connection; a request that is cut at random places is answered as well.
 pub(crate) fn download(talk: &Talk) -> String {
-    let url = "http://127.0.0.1:{port}/file";
+    download_by(talk, "file")
+}
+
+/// The same of a server that has it under another name.
+pub(crate) fn download_by(talk: &Talk, name: &str) -> String {
+    let url = &format!("http://127.0.0.1:{{port}}/{name}");
     let twice = talk.client(&["curl", "-sS", "--fail", url, url], b"");
     assert!(twice == [content(), content()].concat(), "another file: {} bytes", twice.len());
     let (mut client, mut rng) = (talk.connect(), talk.rng());
-    let request = format!("GET /file HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\nConnection: close\r\n\r", "y".repeat(3000));
+    let request = format!("GET /{name} HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\nConnection: close\r\n\r", "y".repeat(3000));
     client.send_split(request.as_bytes(), &mut rng);
     // Nothing may follow the end of the request, no ping either: the server is free to close then, and what it has not
     // read by that time resets the connection.

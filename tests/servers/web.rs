@@ -154,6 +154,6 @@ fn busybox() -> Program {
         },
         talk: download,
         ends: Ends::Signal(libc::SIGTERM),
-        way: Way::InPlace,
+        way: Way::Bridged,
     }
 }
