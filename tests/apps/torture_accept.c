@@ -316,6 +316,7 @@ static void every_number(int listener)
 {
 	static struct pollfd all[256];
 	struct rlimit limit;
+	char byte;
 	must(getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
 	limit.rlim_cur = COUNT(all);
 	must(setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
@@ -326,9 +327,10 @@ static void every_number(int listener)
 	report("somebody there", poll(all, COUNT(all), -1));
 	int fd = must(accept(listener, NULL, NULL), "accept");
 	all[fd] = (struct pollfd){.fd = fd, .events = POLLIN | POLLOUT};
-	ask("0 send 1");
+	ask("0 whole 1");
 	while (poll(all, COUNT(all), -1) != 1 || all[fd].revents != (POLLIN | POLLOUT))
 		sched_yield();
+	report("read", read(fd, &byte, 1));
 	for (size_t i = 0; i < COUNT(all); i++)
 		if ((int)i != fd && all[i].revents)
 			say("%zu: %x", i, all[i].revents);
