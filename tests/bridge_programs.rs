@@ -34,6 +34,32 @@ fn tells(command: impl Fn() -> Command) {
     });
 }
 
+/// A program that answers what the client said last, after that has closed.
+#[test]
+fn the_last_word_of_a_client_that_closes_is_answered() {
+    let late = "read -r line; sleep 0.3; echo heard $line; cat; echo done";
+    twin(
+        || program("tcpserver", &["-H", "-R", "-l0", "127.0.0.1", "{port}", "sh", "-c", late]),
+        |server, wire, _| {
+            let mut client = Client::connect(server.addr(), wire).unwrap();
+            client.send(b"last\nwords\n");
+            match wire {
+                Wire::Plain => client.shutdown_write(),
+                _ => client.close(3000),
+            }
+            let answer = client.read_to_end();
+            let closed = match wire {
+                Wire::Plain | Wire::Hixie75 => End::Fin,
+                Wire::Hixie76 => End::Close(None, String::new()),
+                Wire::Rfc6455 | Wire::Rfc6455Base64 => End::Close(Some(3000), String::new()),
+            };
+            assert_eq!(client.end(), Some(&closed), "{wire:?}");
+            assert_eq!(answer, b"heard last\nwords\ndone\n", "{wire:?}");
+            answer
+        },
+    );
+}
+
 const LARGE: usize = 500_000;
 
 /// What a shell makes of one line; the answer is much more than a socket holds.

@@ -361,7 +361,21 @@ static void say_options(void)
 	got = getsockopt(0, IPPROTO_TCP, TCP_MAXSEG, &segment, &whole);
 	printf("segment %d, %d; ", got, segment);
 	got = getsockopt(0, IPPROTO_TCP, TCP_KEEPIDLE, &byte, &one);
-	printf("short %d, %d, %d\n", got, byte, (int)one);
+	printf("short %d, %d, %d; ", got, byte, (int)one);
+	char around[8] = {0};
+	socklen_t negative = -1, four = 4;
+	got = getsockopt(0, IPPROTO_TCP, TCP_MAXSEG, around, &negative);
+	printf("negative %s, %d; ", got < 0 ? strerrorname_np(errno) : "WRONG", around[4]);
+	got = getsockopt(0, IPPROTO_TCP, TCP_MAXSEG, around, NULL);
+	printf("no length %s; ", got < 0 ? strerrorname_np(errno) : "WRONG");
+	got = getsockopt(0, IPPROTO_TCP, TCP_MAXSEG, NULL, &four);
+	printf("no room %s; ", got < 0 ? strerrorname_np(errno) : "WRONG");
+	got = setsockopt(0, IPPROTO_TCP, TCP_KEEPIDLE, NULL, 4);
+	printf("no value %s; ", got < 0 ? strerrorname_np(errno) : "WRONG");
+	static int large[2000] = {77};
+	got = setsockopt(0, IPPROTO_TCP, TCP_KEEPIDLE, large, sizeof large);
+	getsockopt(0, IPPROTO_TCP, TCP_KEEPIDLE, &segment, &whole);
+	printf("large %d, %d\n", got, segment);
 }
 
 static int role(char **argv)

@@ -57,6 +57,20 @@ fn encrypted_keys_are_opened_with_the_password_of_a_file() {
         assert_eq!(subject(&rig.proxy, None), "CN=a");
     }
 
+    // Through a pipe it comes once, and what is read again later does not wait for another.
+    let pipe = pki.file("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (cert, key) = (pki.file("a.pem"), pki.file("locked.key"));
+    let mut rig = std::thread::scope(|scope| {
+        scope.spawn(|| std::fs::write(&pipe, "open sesame\n").unwrap());
+        Rig::new(&["--cert", &cert, "--key", &key, "--key-password-file", &pipe])
+    });
+    for _ in 0..2 {
+        rig.proxy.signal(libc::SIGHUP);
+        rig.proxy.stderr_until("SIGHUP: files read anew");
+    }
+    assert_eq!(subject(&rig.proxy, None), "CN=a");
+
     let said = |options: &[&str], words: &[&str]| {
         refused(pki.path(), &[&["--cert", "a.pem", "--key", "locked.key"], options].concat(), 1, words)
     };

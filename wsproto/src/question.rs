@@ -4,7 +4,7 @@
 //! its kernel; the numbers around them are big-endian.
 
 /// The longest value of an option; the kernel's longest of TCP is a quarter of that.
-const LONGEST: usize = 1024;
+pub const LONGEST: usize = 1024;
 
 /// Numbers in front of the value.
 const HEAD: usize = 4;

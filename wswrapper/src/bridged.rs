@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::slice;
 
 use libc::{c_int, c_void, sockaddr, sockaddr_un, socklen_t};
-use wslayer::bridged::question::{Message, Question, decode_answer};
+use wslayer::bridged::question::{LONGEST, Message, Question, decode_answer};
 use wslayer::bridged::{Addresses, Name};
 use wslayer::sys::{Fd, PeerAddr};
 
@@ -63,18 +63,23 @@ pub unsafe fn getsockopt(
         return result;
     }
     let before = errno();
-    // SAFETY: the caller's promise. A negative length has been refused.
-    let room = unsafe { len.as_ref() }.map_or(0, |len| *len as usize);
+    // What the kernel checks of the arguments it checks behind the kind of the socket.
+    // SAFETY: the caller's promise.
+    let room = match unsafe { len.as_ref() } {
+        Some(len) if len.cast_signed() < 0 => Err(libc::EINVAL),
+        Some(len) if !value.is_null() || *len == 0 => Ok(*len as usize),
+        Some(_) | None => Err(libc::EFAULT),
+    };
     let mut answer = [0; Message::MAX];
     let told = match bridged(fd) {
         None => None,
-        _ if value.is_null() => None,
+        Some(_) if of_internet && let Err(error) = room => Some(Err(error)),
         Some(addresses) if of_unix => {
             let (domain, protocol) = (family(&addresses), libc::IPPROTO_TCP);
             let told = if name == libc::SO_DOMAIN { domain } else { protocol }.to_ne_bytes();
             answer.first_chunk_mut().map(|place| *place = told).map(|()| Ok(told.len()))
         }
-        Some(_) => ask(fd, Question::Get { level, name, room }, &mut answer).or_else(|| {
+        Some(_) => ask(fd, Question::Get { level, name, room: room.unwrap_or(0) }, &mut answer).or_else(|| {
             // The companion has it on.
             let (on, nodelay) = (1_i32.to_ne_bytes(), (level, name) == (libc::IPPROTO_TCP, libc::TCP_NODELAY));
             answer.first_chunk_mut().filter(|_| nodelay).map(|place| *place = on).map(|()| Ok(on.len()))
@@ -82,18 +87,15 @@ pub unsafe fn getsockopt(
     };
     match told {
         Some(Ok(told)) => {
-            let told = answer.get(..told.min(room)).unwrap_or_default();
-            // SAFETY: there is room for so many bytes.
+            let told = answer.get(..told.min(room.unwrap_or(0))).unwrap_or_default();
+            // SAFETY: there is room for so many bytes, and the length was read above.
             unsafe {
                 value.cast::<u8>().copy_from_nonoverlapping(told.as_ptr(), told.len());
                 *len = told.len() as socklen_t;
             }
             0
         }
-        Some(Err(error)) => {
-            set_errno(error);
-            -1
-        }
+        Some(Err(error)) => refused(error),
         None => {
             set_errno(before);
             result
@@ -119,19 +121,24 @@ pub unsafe fn setsockopt(
     if result == 0 || !is_of_internet(level) || before != libc::EOPNOTSUPP || bridged(fd).is_none() {
         return result;
     }
-    let value = if value.is_null() || len as usize > Message::MAX {
-        &[]
-    } else {
+    let value: &[u8] = match len.cast_signed() {
+        ..0 => return refused(libc::EINVAL),
+        1.. if value.is_null() => return refused(libc::EFAULT),
+        0 => &[],
+        // No option is longer; the kernel looks at the front as well.
         // SAFETY: the caller's promise.
-        unsafe { slice::from_raw_parts(value.cast(), len as usize) }
+        _ => unsafe { slice::from_raw_parts(value.cast(), (len as usize).min(LONGEST)) },
     };
     match ask(fd, Question::Set { level, name, value }, &mut [0; Message::MAX]) {
-        Some(Err(error)) => {
-            set_errno(error);
-            -1
-        }
+        Some(Err(error)) => refused(error),
         Some(Ok(_)) | None => 0,
     }
+}
+
+/// What C returns of a call that failed with `error`.
+fn refused(error: c_int) -> c_int {
+    set_errno(error);
+    -1
 }
 
 /// Whether options of this level are those of the client's socket.

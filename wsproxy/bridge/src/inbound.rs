@@ -70,6 +70,11 @@ impl Inbound {
         self.waiting = 0..0;
     }
 
+    /// Whether the program has been told of the end.
+    pub fn is_told(&self) -> bool {
+        self.told
+    }
+
     /// Whether nobody reads what comes.
     pub fn is_deaf(&self) -> bool {
         self.deaf

@@ -7,7 +7,8 @@
 //! It is one thread in a poll loop with a buffer for each direction, so a direction that is stuck holds a buffer's worth and
 //! stops reading: back pressure is the kernel's. It ends with the connection:
 //!
-//! - the client's Close, its FIN, or a broken rule is end of file to the program;
+//! - the client's Close, its FIN, or a broken rule is end of file to the program; a Close is answered when the program closes, or five seconds
+//!   after it was told, so that its last words are heard;
 //! - the program's `shutdown(SHUT_WR)` is Close to the client, whose bytes are still delivered;
 //! - the program's `close` is Close, too; what was written before it is sent first. Then what the client still sends is read and
 //!   dropped until it ends its side, for at most two seconds, since closing on unread bytes would take the last
@@ -47,6 +48,8 @@ const NO_FD: RawFd = -1;
 
 /// How long, in milliseconds, a client may still send once all is said, before its connection is closed on it.
 const LINGER: i64 = 2_000;
+/// How long, in milliseconds, the program may have something to say when it has been told of the client's Close, which is not answered before.
+const GRACE: i64 = 5_000;
 /// How long, in milliseconds, a client may take nothing once the program is gone.
 const STALL: i64 = 60_000;
 
@@ -127,6 +130,8 @@ struct Bridge {
     asked: Asked,
     /// Whether the end of the client's stream has been answered.
     answered: bool,
+    /// When a Close is answered, whatever the program does.
+    deadline: Option<i64>,
 }
 
 impl Bridge {
@@ -137,7 +142,7 @@ impl Bridge {
         if broken {
             outbound.give_up();
         }
-        Bridge { inbound, outbound, asked: Asked::new(), answered }
+        Bridge { inbound, outbound, asked: Asked::new(), answered, deadline: None }
     }
 
     /// Moves bytes until both directions are over.
@@ -168,24 +173,32 @@ impl Bridge {
                         turns = 0;
                         self.asked.step();
                         (inward, outward) = (inward.tried_again(), outward.tried_again());
+                        if self.is_due() && self.answer() {
+                            outward = Step::Busy;
+                        }
                     }
                     continue;
                 }
                 (Step::Over, Step::Over) => return,
                 _ => turns = 0,
             }
-            let mut timeout = -1;
+            if self.is_due() && self.answer() {
+                outward = Step::Busy;
+                continue;
+            }
+            let until = |then: i64| i32::try_from(then - sys::now()).unwrap_or(i32::MAX).max(0);
+            let mut timeout = self.deadline.filter(|_| !self.answered).map_or(-1, until);
             if self.inbound.is_deaf() && outward == Step::Room {
                 let progress = self.outbound.sent();
                 let (since, before) = *stalled.get_or_insert((sys::now(), progress));
                 if progress != before {
                     stalled = Some((sys::now(), progress));
                 }
-                let left = STALL - (sys::now() - since);
-                if left <= 0 {
+                let since = stalled.map_or(since, |(since, _)| since);
+                if sys::now() - since >= STALL {
                     return;
                 }
-                timeout = i32::try_from(left).unwrap_or(i32::MAX);
+                timeout = until(since + STALL);
             }
             let events = |input, room| if input { POLLIN } else { 0 } | if room { POLLOUT } else { 0 };
             let net = events(inward == Step::Input, outward == Step::Room);
@@ -214,12 +227,25 @@ impl Bridge {
             self.outbound.queue_pong(pong);
         }
         if let (Some(end), false) = (receiver.end(), self.answered) {
+            let code = end.reply_code();
+            if matches!(end, End::Closed(_)) && !self.is_due() {
+                self.outbound.answer_with(code);
+                let wait = if self.inbound.is_told() { GRACE } else { STALL };
+                let deadline = sys::now() + wait;
+                self.deadline = Some(self.deadline.map_or(deadline, |before| before.min(deadline)));
+                return pong.is_some();
+            }
             self.answered = true;
             // What the program had written before it could know goes out in front of the answer.
-            self.outbound.finish(end.reply_code(), sys::queued(PROGRAM));
+            self.outbound.finish(code, sys::queued(PROGRAM));
             return true;
         }
         pong.is_some()
+    }
+
+    /// Whether the client's Close is to be answered, though the program has not ended.
+    fn is_due(&self) -> bool {
+        !self.answered && self.deadline.is_some_and(|deadline| sys::now() >= deadline)
     }
 
     /// Closes without taking back what was sent last.

@@ -21,6 +21,8 @@ pub struct Outbound {
     payload: Range<usize>,
     /// Where base64 is made; there once it is needed.
     encoded: Box<[u8]>,
+    /// The code to close with when the program has ended the stream.
+    code: u16,
     /// Payload bytes that are still taken from the program, and the code to close with behind them.
     last: Option<(usize, u16)>,
     /// The program writes no more, or nothing more is taken from it.
@@ -42,6 +44,7 @@ impl Outbound {
             buffer: vec![0; Sender::MAX_FRAME].into(),
             payload: 0..0,
             encoded: vec![0; encoded].into(),
+            code: NORMAL_CLOSURE,
             last: None,
             hung_up: false,
             broken: false,
@@ -57,6 +60,11 @@ impl Outbound {
     /// Payload bytes sent.
     pub fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// The client has ended the stream: `code` is to answer its Close when the program has ended it, too.
+    pub fn answer_with(&mut self, code: u16) {
+        self.code = code;
     }
 
     /// The client has ended the stream: no more than `bytes` are taken from the program, then Close is sent with `code`.
@@ -120,7 +128,7 @@ impl Outbound {
     /// Everything is sent: Close, and the end of our side behind it.
     fn say_close(&mut self) -> Step {
         if !self.sender.is_closing() {
-            self.sender.close(self.last.map_or(NORMAL_CLOSURE, |(_, code)| code));
+            self.sender.close(self.last.map_or(self.code, |(_, code)| code));
             return Step::Busy;
         }
         if !self.hung_up {

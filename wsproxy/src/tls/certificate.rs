@@ -1,7 +1,7 @@
 //! Certificates and keys from PEM files, and which of them a client gets.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
@@ -29,8 +29,9 @@ pub(super) fn load(
     certificates: &[impl AsRef<Path>],
     keys: &[impl AsRef<Path>],
     password: Option<&Path>,
+    kept: &OnceLock<Vec<u8>>,
 ) -> Result<Vec<Arc<CertifiedKey>>, BadSetting> {
-    let password = Password::of(password)?;
+    let password = Password::of(password, kept)?;
     let mut chains = Vec::new();
     let mut places = Vec::new();
     for path in certificates.iter().map(AsRef::as_ref) {

@@ -13,7 +13,7 @@ mod target;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -31,6 +31,7 @@ use crate::stream::{Rewind, Stream};
 use certificate::Resolver;
 pub use facts::{ClientCertificate, TlsFacts};
 pub use parameters::{Ciphers, Version};
+use password::is_regular;
 pub use target::{TargetTls, Trust};
 
 /// How often the files are looked at. Their times are compared, nothing is read.
@@ -104,12 +105,20 @@ struct Shared {
     reading: Mutex<()>,
     /// The certificate that was made, where there are no files of any.
     made: Option<Arc<CertifiedKey>>,
+    /// The password of the keys, where it can be read but once.
+    password: OnceLock<Vec<u8>>,
 }
 
 /// The certificates and keys of files.
-fn keys(settings: &Settings, made: Option<&Arc<CertifiedKey>>) -> Result<Vec<Arc<CertifiedKey>>, BadSetting> {
+fn keys(
+    settings: &Settings,
+    made: Option<&Arc<CertifiedKey>>,
+    kept: &OnceLock<Vec<u8>>,
+) -> Result<Vec<Arc<CertifiedKey>>, BadSetting> {
     match &settings.identity {
-        Identity::Files { certificates, keys, password } => certificate::load(certificates, keys, password.as_deref()),
+        Identity::Files { certificates, keys, password } => {
+            certificate::load(certificates, keys, password.as_deref(), kept)
+        }
         Identity::SelfSigned => Ok(made.cloned().into_iter().collect()),
     }
 }
@@ -126,9 +135,10 @@ impl Tls {
             Identity::Files { .. } => None,
             Identity::SelfSigned => Some(self_signed::make()?),
         };
-        let config = RwLock::new(Arc::new(configure(&settings, keys(&settings, made.as_ref())?)?));
+        let password = OnceLock::new();
+        let config = RwLock::new(Arc::new(configure(&settings, keys(&settings, made.as_ref(), &password)?)?));
         let settings = settings.anchored();
-        Ok(Tls { shared: Arc::new(Shared { settings, config, stamps, reading: Mutex::new(()), made }) })
+        Ok(Tls { shared: Arc::new(Shared { settings, config, stamps, reading: Mutex::new(()), made, password }) })
     }
 
     /// Reads the files again. Blocks as long as they take. Sessions that are open go on as they are; handshakes from here on use what was read.
@@ -136,12 +146,12 @@ impl Tls {
     /// # Errors
     /// As [`Tls::new`]; what was in force stays in force.
     pub fn reload(&self) -> Result<(), BadSetting> {
-        let Shared { settings, config, stamps: seen, made, reading } = &*self.shared;
+        let Shared { settings, config, stamps: seen, made, reading, password } = &*self.shared;
         // Who reads for long must not put what has been replaced meanwhile into force.
         let _one = reading.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at before they are read: a file that changes meanwhile is read once more.
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(settings);
-        let fresh = Arc::new(configure(settings, keys(settings, made.as_ref())?)?);
+        let fresh = Arc::new(configure(settings, keys(settings, made.as_ref(), password)?)?);
         *config.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -206,11 +216,11 @@ impl Tls {
 /// What the files of `settings` look like.
 fn stamps(settings: &Settings) -> Vec<Option<Stamp>> {
     let mut files = Vec::new();
-    if let Identity::Files { certificates, keys, password } = &settings.identity {
-        files.extend(certificates.iter().chain(keys).chain(password));
-    }
     if let Some(Trust::File(file)) = &settings.clients {
         files.push(file);
+    }
+    if let Identity::Files { certificates, keys, password } = &settings.identity {
+        files.extend(certificates.iter().chain(keys).chain(password.iter().filter(|file| is_regular(file))));
     }
     files.into_iter().map(|path| Stamp::of(path)).collect()
 }

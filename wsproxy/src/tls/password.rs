@@ -1,6 +1,7 @@
 //! Encrypted private keys: PKCS#8, RFC 5958 section 3.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -14,19 +15,29 @@ const OPTION: &str = "--key-password-file";
 /// The password, with the file whose first line it is.
 pub(super) struct Password<'a>(Option<(&'a Path, Vec<u8>)>);
 
+/// Whether the file can be read again.
+pub(super) fn is_regular(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|file| file.is_file())
+}
+
 impl<'a> Password<'a> {
-    /// Reads it, whether a key will need it or not: a file that is named must be there.
+    /// Reads it, whether a key will need it or not: a file that is named must be there. What came through a pipe comes once, and is `kept`.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub(super) fn of(file: Option<&'a Path>) -> Result<Self, BadSetting> {
+    pub(super) fn of(file: Option<&'a Path>, kept: &OnceLock<Vec<u8>>) -> Result<Self, BadSetting> {
         let Some(file) = file else {
             return Ok(Password(None));
         };
-        // It may come through a pipe from what keeps it.
+        if let Some(line) = kept.get() {
+            return Ok(Password(Some((file, line.clone()))));
+        }
         let bytes = std::fs::read(file).map_err(|error| BadSetting::file(OPTION, file, error))?;
-        let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
-        Ok(Password(Some((file, line.to_vec()))))
+        let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default().to_vec();
+        if !is_regular(file) {
+            let _ = kept.set(line.clone());
+        }
+        Ok(Password(Some((file, line))))
     }
 
     /// The encrypted keys of a file.
