@@ -31,7 +31,6 @@ use crate::stream::{Rewind, Stream};
 use certificate::Resolver;
 pub use facts::{ClientCertificate, TlsFacts};
 pub use parameters::{Ciphers, Version};
-use password::is_regular;
 pub use target::{TargetTls, Trust};
 
 /// How often the files are looked at. Their times are compared, nothing is read.
@@ -130,12 +129,12 @@ impl Tls {
     /// The setting that cannot be put into force: a file that cannot be read or holds something else, a certificate without
     /// its key, cipher suites that no version in use has.
     pub fn new(settings: Settings) -> Result<Self, BadSetting> {
-        let stamps = Mutex::new(stamps(&settings));
+        let password = OnceLock::new();
+        let stamps = Mutex::new(stamps(&settings, &password));
         let made = match &settings.identity {
             Identity::Files { .. } => None,
             Identity::SelfSigned => Some(self_signed::make()?),
         };
-        let password = OnceLock::new();
         let config = RwLock::new(Arc::new(configure(&settings, keys(&settings, made.as_ref(), &password)?)?));
         let settings = settings.anchored();
         Ok(Tls { shared: Arc::new(Shared { settings, config, stamps, reading: Mutex::new(()), made, password }) })
@@ -150,8 +149,10 @@ impl Tls {
         // Who reads for long must not put what has been replaced meanwhile into force.
         let _one = reading.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at before they are read: a file that changes meanwhile is read once more.
-        *seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(settings);
-        let fresh = Arc::new(configure(settings, keys(settings, made.as_ref(), password)?)?);
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(settings, password);
+        // Only what came through a pipe at the start is for good.
+        let (once, kept) = (OnceLock::new(), password.get().map(|_| password));
+        let fresh = Arc::new(configure(settings, keys(settings, made.as_ref(), kept.unwrap_or(&once))?)?);
         *config.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -171,8 +172,8 @@ impl Tls {
 
     /// Reloads if a file has changed.
     fn follow(&self) {
-        let Shared { settings, stamps: seen, .. } = &*self.shared;
-        let looks = stamps(settings);
+        let Shared { settings, stamps: seen, password, .. } = &*self.shared;
+        let looks = stamps(settings, password);
         let changed = {
             let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             // A file that is not there (about to be replaced, or outside the root directory) is no change.
@@ -213,14 +214,14 @@ impl Tls {
     }
 }
 
-/// What the files of `settings` look like.
-fn stamps(settings: &Settings) -> Vec<Option<Stamp>> {
+/// What the files of `settings` look like, but for that of a password which is kept.
+fn stamps(settings: &Settings, kept: &OnceLock<Vec<u8>>) -> Vec<Option<Stamp>> {
     let mut files = Vec::new();
     if let Some(Trust::File(file)) = &settings.clients {
         files.push(file);
     }
     if let Identity::Files { certificates, keys, password } = &settings.identity {
-        files.extend(certificates.iter().chain(keys).chain(password.iter().filter(|file| is_regular(file))));
+        files.extend(certificates.iter().chain(keys).chain(password.iter().filter(|_| kept.get().is_none())));
     }
     files.into_iter().map(|path| Stamp::of(path)).collect()
 }

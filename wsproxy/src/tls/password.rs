@@ -15,11 +15,6 @@ const OPTION: &str = "--key-password-file";
 /// The password, with the file whose first line it is.
 pub(super) struct Password<'a>(Option<(&'a Path, Vec<u8>)>);
 
-/// Whether the file can be read again.
-pub(super) fn is_regular(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|file| file.is_file())
-}
-
 impl<'a> Password<'a> {
     /// Reads it, whether a key will need it or not: a file that is named must be there. What came through a pipe comes once, and is `kept`.
     ///
@@ -34,7 +29,7 @@ impl<'a> Password<'a> {
         }
         let bytes = std::fs::read(file).map_err(|error| BadSetting::file(OPTION, file, error))?;
         let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default().to_vec();
-        if !is_regular(file) {
+        if !std::fs::metadata(file).is_ok_and(|file| file.is_file()) {
             let _ = kept.set(line.clone());
         }
         Ok(Password(Some((file, line))))
