@@ -24,20 +24,24 @@ fn tells(command: impl Fn() -> Command) {
         let mut client = Client::connect(server.addr(), wire).unwrap();
         client.send(b"question\n");
         let answer = client.read_to_end();
-        let closed = match wire {
-            Wire::Plain | Wire::Hixie75 => End::Fin,
-            Wire::Hixie76 => End::Close(None, String::new()),
-            Wire::Rfc6455 | Wire::Rfc6455Base64 => End::Close(Some(1000), String::new()),
-        };
-        assert_eq!(client.end(), Some(&closed), "{wire:?}");
+        assert_eq!(client.end(), Some(&orderly(wire, 1000)), "{wire:?}");
         answer
     });
 }
 
-/// A program that answers what the client said last, after that has closed.
+/// The end of a stream in each dialect, with `code` where it has codes.
+fn orderly(wire: Wire, code: u16) -> End {
+    match wire {
+        Wire::Plain | Wire::Hixie75 => End::Fin,
+        Wire::Hixie76 => End::Close(None, String::new()),
+        Wire::Rfc6455 | Wire::Rfc6455Base64 => End::Close(Some(code), String::new()),
+    }
+}
+
+/// A program that answers when it has read to the end, which is there once the client has closed.
 #[test]
 fn the_last_word_of_a_client_that_closes_is_answered() {
-    let late = "read -r line; sleep 0.3; echo heard $line; cat; echo done";
+    let late = "read -r line; cat; echo heard $line";
     twin(
         || program("tcpserver", &["-H", "-R", "-l0", "127.0.0.1", "{port}", "sh", "-c", late]),
         |server, wire, _| {
@@ -48,13 +52,8 @@ fn the_last_word_of_a_client_that_closes_is_answered() {
                 _ => client.close(3000),
             }
             let answer = client.read_to_end();
-            let closed = match wire {
-                Wire::Plain | Wire::Hixie75 => End::Fin,
-                Wire::Hixie76 => End::Close(None, String::new()),
-                Wire::Rfc6455 | Wire::Rfc6455Base64 => End::Close(Some(3000), String::new()),
-            };
-            assert_eq!(client.end(), Some(&closed), "{wire:?}");
-            assert_eq!(answer, b"heard last\nwords\ndone\n", "{wire:?}");
+            assert_eq!(client.end(), Some(&orderly(wire, 3000)), "{wire:?}");
+            assert_eq!(answer, b"words\nheard last\n", "{wire:?}");
             answer
         },
     );
