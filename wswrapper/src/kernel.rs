@@ -29,11 +29,6 @@ const HIGH: c_int = 960;
 /// What a bridged program may have sent that its companion has not taken: as much as keeps both at work.
 const PAIR_BUFFER: c_int = 256 * 1024;
 
-unsafe extern "C" {
-    /// sys/single_threaded.h
-    static __libc_single_threaded: libc::c_char;
-}
-
 /// Where bytes that are dropped would go, and never do: with MSG_TRUNC a TCP socket writes nothing, tcp(7). So no page of this
 /// comes to exist. A null pointer would do for the kernel, but memcheck calls it an error of the program.
 static SINK: [AtomicU8; 1 << 20] = [const { AtomicU8::new(0) }; 1 << 20];
@@ -407,8 +402,7 @@ impl Sys for Kernel {
     }
 
     fn is_single_threaded(&self) -> bool {
-        // SAFETY: libc writes it when a thread is made or ends, and a byte is read whole.
-        unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
+        wslock::is_single_threaded()
     }
 
     fn is_alive(&self, pid: libc::pid_t) -> bool {

@@ -48,6 +48,16 @@ pub(super) fn size(bytes: &[u8]) -> usize {
     }
 }
 
+/// Reads the header at the front of `bytes`, if it begins a whole binary message of 1 to 125 bytes, as most are. Returns the length of the
+/// payload, its mask, and what is behind the header.
+#[inline(always)]
+pub(super) fn short_message(bytes: &[u8]) -> Option<(u8, Mask, &[u8])> {
+    match bytes.split_first_chunk::<SHORTEST>()? {
+        (&[0x82, second @ 0x81..=0xfd, ref key @ ..], rest) => Some((second & 0x7f, Mask::new(*key), rest)),
+        _ => None,
+    }
+}
+
 /// Reads the header at the front of `bytes`. `None`: its rest is missing.
 ///
 /// # Errors

@@ -132,6 +132,11 @@ impl Rfc6455 {
         if !held.is_empty() {
             return None;
         }
+        if let (Message::None, Some((len, mask, _))) = (self.message, header::short_message(input)) {
+            (self.message, self.frame_len) = (Message::Binary, len.into());
+            self.state = State::Data { fin: true, left: len.into(), mask };
+            return Some(header::SHORTEST);
+        }
         let header = header::parse(input).ok()??;
         if header.len == 0 || header.opcode.is_control() {
             return None;
@@ -311,15 +316,12 @@ fn next_message(message: Message, opcode: Opcode, payload: &Payload) -> Result<M
 /// time sends nothing else, and to go from state to state costs more than such a message. Returns the length of the last one.
 #[inline]
 fn copy_short_messages(mut input: &[u8], mut out: &mut [u8], received: &mut Received) -> Option<u64> {
-    const HEAD: u8 = 0x82;
     let mut last = None;
-    while let Some((&[HEAD, second @ 0x81..=0xfd, ref key @ ..], rest)) =
-        input.split_first_chunk::<{ header::SHORTEST }>()
-    {
-        let len = usize::from(second & 0x7f);
+    while let Some((len, mut mask, rest)) = header::short_message(input) {
+        let len = usize::from(len);
         let (Some((from, behind)), true) = (rest.split_at_checked(len), len <= out.len()) else { break };
         let (to, room) = std::mem::take(&mut out).split_at_mut(len);
-        Mask::new(*key).copy(from, to);
+        mask.copy(from, to);
         received.consumed += header::SHORTEST + len;
         received.produced += len;
         (input, out, last) = (behind, room, Some(len as u64));

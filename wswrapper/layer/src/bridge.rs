@@ -21,11 +21,11 @@ use crate::Layer;
 use crate::bridged::Addresses;
 use crate::conn::{Conn, Receive, Send};
 use crate::epoll::Epoll;
-use crate::lock::MutexGuard;
 use crate::owners::Owners;
 use crate::registered::Registered;
 use crate::slots::{Ref, Slot};
 use crate::sys::{Errno, Fd, Sys};
+use wslock::MutexGuard;
 
 /// Close code of a server that cannot go on, RFC 6455 section 7.4.1.
 const INTERNAL_ERROR: u16 = 1011;

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use wsproto::{Dialect, Encoding, End, Receiver, Sender};
 
 use crate::hub::Agreed;
-use crate::lock::Mutex;
 use crate::owners::Owners;
 use crate::slots::Recycle;
 use crate::sys::{Errno, PeerAddr};
+use wslock::Mutex;
 
 /// One connection, shared by all descriptors of this process that name it.
 pub struct Conn {

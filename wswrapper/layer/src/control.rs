@@ -11,8 +11,8 @@ use wsproto::End;
 use crate::Layer;
 use crate::again::{again, is_passing};
 use crate::conn::{Conn, Receive, Send};
-use crate::lock::MutexGuard;
 use crate::sys::{Errno, Fd, Result, Sys};
+use wslock::MutexGuard;
 
 impl<S: Sys> Layer<S> {
     /// Ends a use of the sending half: what was queued for it meanwhile is sent now.

@@ -14,12 +14,12 @@ use libc::{
 
 use crate::Layer;
 use crate::again::again;
-use crate::lock::Mutex;
 use crate::ready::{Behind, LOOKS, READ_BITS, filter};
 use crate::registered::{Registered, Registration};
 use crate::slots::{Recycle, Ref, Slot};
 use crate::sys::{Errno, Fd, Result, Sys};
 use crate::wait::{Deadline, Limits};
+use wslock::Mutex;
 
 /// An epoll instance, shared by all descriptors of this process that name it.
 #[derive(Default)]

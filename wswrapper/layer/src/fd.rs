@@ -9,10 +9,10 @@ use libc::{F_DUPFD, c_int};
 
 use crate::Layer;
 use crate::conn::Conn;
-use crate::lock::{Mutex, MutexGuard};
 use crate::owners::Owners;
 use crate::slots::{Ref, Slot};
 use crate::sys::{Errno, Fd, Result, Sys};
+use wslock::{Mutex, MutexGuard};
 
 impl<S: Sys> Layer<S> {
     /// The wrapped connection behind `fd`. One piece of code for all calls: it is in the cache when the next one comes.

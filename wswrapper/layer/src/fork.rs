@@ -15,11 +15,11 @@ use crate::conn::{Conn, Receive, Send};
 use crate::epoll::Epoll;
 use crate::hub::Hub;
 use crate::listen::Listener;
-use crate::lock::MutexGuard;
 use crate::owners::Owners;
 use crate::registered::Registered;
 use crate::slots::{Free, Ref};
 use crate::sys::Sys;
+use wslock::MutexGuard;
 
 /// Everything that is locked while a fork is under way. Dropping it unlocks, the pools first: the references need them.
 pub struct ForkGuard<'a> {

@@ -34,7 +34,6 @@ pub mod given;
 pub mod hub;
 mod iov;
 pub mod listen;
-mod lock;
 mod log;
 mod options;
 pub mod owners;
@@ -89,7 +88,7 @@ pub struct Layer<S> {
     /// The writing end of an inherited listener's queue, for connections that outlive their process; negative while there is none.
     heir: AtomicI32,
     /// Copies of connections that vfork(2) children made.
-    copies: lock::Mutex<Vec<bridge::Copied>>,
+    copies: wslock::Mutex<Vec<bridge::Copied>>,
     /// The highest number that anything was ever known of.
     top: AtomicI32,
     /// The upper half of our epoll data.
@@ -114,7 +113,7 @@ impl<S: Sys> Layer<S> {
             sandboxed: AtomicBool::new(false),
             limit: AtomicUsize::new(0),
             heir: AtomicI32::new(-1),
-            copies: lock::Mutex::default(),
+            copies: wslock::Mutex::default(),
             top: AtomicI32::new(-1),
             magic,
         }

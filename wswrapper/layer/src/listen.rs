@@ -9,10 +9,10 @@ use crate::Layer;
 use crate::again::again;
 use crate::conn::About;
 use crate::hub::{AcceptFlags, Hub, Ready};
-use crate::lock::Mutex;
 use crate::slots::{Recycle, Ref, Slot};
 use crate::sys::{Errno, Fd, PeerAddr, Result, Sys};
 use crate::wait::Deadline;
+use wslock::Mutex;
 
 /// A wrapped listening socket, shared by all descriptors of this process that name it.
 #[derive(Default)]

@@ -74,8 +74,8 @@ impl<S: Sys> Layer<S> {
             return Behind::Something;
         }
         match self.payload_waits(conn, fd, receive) {
-            _ if over(receive) => Behind::Something,
             Some(true) => Behind::Something,
+            _ if over(receive) => Behind::Something,
             Some(false) => Behind::Nothing,
             None => Behind::Unknown,
         }
@@ -118,6 +118,11 @@ impl<S: Sys> Layer<S> {
         };
         let seen = buf.get_mut(..n).unwrap_or_default();
         let used = match receive.decoder.receive_header(seen) {
+            Some(header) if header < n => {
+                // As it mostly is.
+                receive.skip = header;
+                return Some(true);
+            }
             Some(header) => header,
             None => receive.decoder.receive(seen, &mut []).consumed,
         };

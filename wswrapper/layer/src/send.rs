@@ -17,11 +17,11 @@ use crate::Layer;
 use crate::again::again;
 use crate::conn::{Conn, Send};
 use crate::iov::{PIECES, tail, total};
-use crate::lock::MutexGuard;
 use crate::scratch::{SMALL, Scratch};
 use crate::slots::Slot;
 use crate::sys::{Errno, Fd, RESTART, Result, Sys};
 use crate::wait::Deadline;
+use wslock::MutexGuard;
 
 /// Payload that is collected from several buffers of the program into one base64 frame; its encoding fits beside it.
 const GATHER: usize = 32 * 1024;

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use once_cell::race::OnceBox;
 
-use crate::lock::{Mutex, MutexGuard};
 use crate::sys::Fd;
+use wslock::{Mutex, MutexGuard};
 
 /// How many descriptor numbers are tracked: Linux's default `fs.nr_open`. No wrapped connection gets a higher number.
 pub const MAX_FDS: usize = 1 << 20;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::kernel::File;
 use super::*;
 use crate::conn::Conn;
-use crate::lock::Mutex;
 use crate::slots::{Pool, Recycle, Slot};
+use wslock::Mutex;
 
 const THREADS: usize = 3;
 
