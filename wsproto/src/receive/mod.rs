@@ -164,7 +164,7 @@ impl Receiver {
     /// Takes the header at the front of `input`, the next bytes of the stream, if they begin a data frame whose payload is carried as
     /// it is and not empty, with its whole header. Returns the header's length. `None`, with nothing done, for all else; it is for
     /// [`Receiver::receive`], which with an empty output comes to the same here in more steps.
-    #[inline]
+    #[inline(always)]
     pub fn receive_header(&mut self, input: &[u8]) -> Option<usize> {
         match (&self.end, &mut self.framing) {
             (None, Framing::Rfc6455(framing)) => framing.receive_header(input),

@@ -127,6 +127,7 @@ impl Rfc6455 {
         }
     }
 
+    #[inline(always)]
     pub(super) fn receive_header(&mut self, input: &[u8]) -> Option<usize> {
         let (State::Header(held), Payload::Verbatim(_)) = (&self.state, &self.payload) else { return None };
         if !held.is_empty() {

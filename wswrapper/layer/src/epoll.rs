@@ -272,7 +272,10 @@ impl<S: Sys> Layer<S> {
                 } else {
                     let named = self.slots.is_conn_at(token.fd, index);
                     let fd = if named { Some(token.fd) } else { self.any_number_of(registration.target) };
-                    let behind = fd.map_or(Behind::Something, |fd| self.behind_conn(fd, index));
+                    let behind = match fd {
+                        Some(fd) => self.behind_conn(fd, index),
+                        None => Behind::Something,
+                    };
                     let edge = registration.events & EPOLLET as u32 != 0;
                     filter(reported, behind.or_something_if(edge))
                 }

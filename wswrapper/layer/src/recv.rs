@@ -67,6 +67,7 @@ impl<S: Sys> Layer<S> {
     ///
     /// # Errors
     /// Those of recv(2); `EINVAL` for `MSG_OOB`, which no WebSocket carries.
+    #[inline(always)]
     pub fn receive(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>], flags: c_int) -> Result<usize> {
         if let [only] = &mut *bufs
             && flags & !libc::MSG_DONTWAIT == 0

@@ -49,6 +49,7 @@ impl<S: Sys> Layer<S> {
     /// # Errors
     /// Those of send(2); `EINVAL` for `MSG_OOB`, which no WebSocket carries; `ENOBUFS` for `MSG_ZEROCOPY`, on which
     /// programs fall back to a plain send.
+    #[inline(always)]
     pub fn send(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: c_int) -> Result<usize> {
         if let [only] = bufs
             && flags & (libc::MSG_OOB | libc::MSG_ZEROCOPY) == 0
