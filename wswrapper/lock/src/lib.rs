@@ -3,13 +3,14 @@
 //! It is a plain futex(2). In a forked child the threads that waited do not exist; a lock that is unlocked there is free, where a fair lock
 //! with a queue of its own (parking_lot's) may be handed over to a thread that is gone.
 //!
-//! And while the process has one thread it takes no atomic operation, of which each costs as much as thirty others. libc tells, and does the
-//! same with its own locks. A thread that is made while a lock is held finds it held: the word is always true, only the way to change it differs.
+//! And until the process makes its first further thread it takes no atomic operation, of which each costs as much as thirty others. libc tells, and
+//! does the same with its own locks. A thread that is made while a lock is held finds it held: the word is always true, only the way to change it
+//! differs.
 //!
 //! A panic leaves nothing poisoned: it ends the connection that was guarded.
 
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU32, compiler_fence};
 
 use lock_api::{GuardNoSend, RawMutex};
 use syscalls::{Sysno, syscall};
@@ -35,10 +36,10 @@ unsafe extern "C" {
     static __libc_single_threaded: libc::c_char;
 }
 
-/// Whether the process has one thread, as far as libc knows.
+/// Whether the process has one thread, as far as libc knows. It does not say so again of one that has had more (glibc 2.36), nor of its children.
 #[inline(always)]
 pub fn is_single_threaded() -> bool {
-    // SAFETY: libc writes it when a thread is made or ends, and a byte is read whole.
+    // SAFETY: libc writes it before a thread is made, and a byte is read whole.
     unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
 }
 
@@ -48,7 +49,7 @@ pub struct Futex(AtomicU32);
 
 // SAFETY: the word leaves FREE for one caller at a time. With several threads that is by one atomic operation. With one, nobody is there to
 // come between the look and the change: a signal handler finds the word as it was or as it will be, and must not wait for it in either
-// case. Acquire and Release order what the lock guards; a thread that is made or joined is ordered by that.
+// case. Acquire and Release order what the lock guards, for a handler that looks at it the compiler's own order; a thread is ordered by being made.
 unsafe impl RawMutex for Futex {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait makes each new lock from it")]
     const INIT: Self = Futex(AtomicU32::new(FREE));
@@ -68,6 +69,7 @@ unsafe impl RawMutex for Futex {
             let free = self.0.load(Relaxed) == FREE;
             if free {
                 self.0.store(HELD, Relaxed);
+                compiler_fence(SeqCst);
             }
             return free;
         }
@@ -77,7 +79,8 @@ unsafe impl RawMutex for Futex {
     #[inline(always)]
     unsafe fn unlock(&self) {
         if is_single_threaded() {
-            // Who waits is a thread.
+            // Nobody waits: that would be a thread.
+            compiler_fence(SeqCst);
             self.0.store(FREE, Relaxed);
         } else if self.0.swap(FREE, Release) == AWAITED {
             self.wake();
