@@ -214,7 +214,8 @@ impl Tls {
     }
 }
 
-/// What the files of `settings` look like, but for that of a password which is kept.
+/// What the files of `settings` look like, but for that of a password which is kept. It is the last, so that the others have the same places
+/// with it and without.
 fn stamps(settings: &Settings, kept: &OnceLock<Vec<u8>>) -> Vec<Option<Stamp>> {
     let mut files = Vec::new();
     if let Some(Trust::File(file)) = &settings.clients {

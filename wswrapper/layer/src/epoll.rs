@@ -272,6 +272,7 @@ impl<S: Sys> Layer<S> {
                 } else {
                     let named = self.slots.is_conn_at(token.fd, index);
                     let fd = if named { Some(token.fd) } else { self.any_number_of(registration.target) };
+                    // No `map_or`, whose closure would be a function of its own.
                     let behind = match fd {
                         Some(fd) => self.behind_conn(fd, index),
                         None => Behind::Something,

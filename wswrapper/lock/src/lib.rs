@@ -3,8 +3,8 @@
 //! It is a plain futex(2). In a forked child the threads that waited do not exist; a lock that is unlocked there is free, where a fair lock
 //! with a queue of its own (parking_lot's) may be handed over to a thread that is gone.
 //!
-//! And until the process makes its first further thread it takes no atomic operation, of which each costs as much as thirty others. libc tells, and
-//! does the same with its own locks. A thread that is made while a lock is held finds it held: the word is always true, only the way to change it
+//! And until the process makes its first further thread it takes no atomic read-modify-write operation. libc tells, and does the same with its own
+//! locks. A thread that is made while a lock is held finds it held: the word is always true, only the way to change it
 //! differs.
 //!
 //! A panic leaves nothing poisoned: it ends the connection that was guarded.
@@ -28,8 +28,13 @@ const HELD: u32 = 1;
 /// and somebody may wait in the kernel for it.
 const AWAITED: u32 = 2;
 
+/// Operations of futex(2) within the process.
+const WAIT: libc::c_int = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+/// See [`WAIT`].
+const WAKE: libc::c_int = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+
 /// Looks at a lock that another thread has, before the wait in the kernel: it is mostly held for less than the way there takes.
-const LOOKS: u32 = 100;
+const SPINS: u32 = 100;
 
 unsafe extern "C" {
     /// sys/single_threaded.h
@@ -92,7 +97,7 @@ impl Futex {
     #[cold]
     #[inline(never)]
     fn wait(&self) {
-        for _ in 0..LOOKS {
+        for _ in 0..SPINS {
             if self.0.load(Relaxed) == FREE && self.try_lock() {
                 return;
             }
@@ -113,11 +118,6 @@ impl Futex {
         let _ = unsafe { syscall!(Sysno::futex, self.0.as_ptr(), WAKE, 1) };
     }
 }
-
-/// Operations of futex(2) within the process.
-const WAIT: libc::c_int = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-/// See [`WAIT`].
-const WAKE: libc::c_int = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
 
 #[cfg(test)]
 mod tests {
@@ -148,12 +148,15 @@ mod tests {
 
     #[test]
     fn what_is_held_is_not_taken_again() {
-        assert!(!is_single_threaded());
-        let lock = Mutex::new(());
-        let held = lock.lock();
-        assert!(lock.try_lock().is_none());
-        drop(held);
-        assert!(lock.try_lock().is_some());
+        let among_threads = || {
+            assert!(!is_single_threaded());
+            let lock = Mutex::new(());
+            let held = lock.lock();
+            assert!(lock.try_lock().is_none());
+            drop(held);
+            assert!(lock.try_lock().is_some());
+        };
+        thread::spawn(among_threads).join().unwrap();
     }
 
     #[test]
